@@ -1,0 +1,72 @@
+"""What analysis has proved about the values of a problem: bounds of both networks and of their difference.
+
+All bounds are doubles rounded outward. A bound of a code is in units of the code (an integer, unless it
+is too large for a double to hold); a bound of a difference is in real units, quantized minus reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from qsmt.arith.real import FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interval:
+    """Elementwise bounds, shape (boxes, n) in a batch, (n,) for one box."""
+
+    lower: FloatArray
+    upper: FloatArray
+
+    @property
+    def width(self) -> FloatArray:
+        return self.upper - self.lower
+
+    def meet(self, other: Interval) -> Interval:
+        """The intersection of two bounds of the same values."""
+        return Interval(np.maximum(self.lower, other.lower), np.minimum(self.upper, other.upper))
+
+    def __getitem__(self, box: int) -> Interval:
+        return Interval(self.lower[box], self.upper[box])
+
+
+class Stability(StrEnum):
+    """What a hidden neuron does over a whole region."""
+
+    ACTIVE = "active"  # its activation passes the value on
+    INACTIVE = "inactive"  # constant at its lower limit
+    SATURATED = "saturated"  # constant at its upper limit
+    UNSTABLE = "unstable"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerFacts:
+    """One aligned layer: before (`pre`) and after (`post`) its activation."""
+
+    reference_pre: Interval
+    quantized_pre: Interval
+    difference_pre: Interval
+    reference_post: Interval
+    quantized_post: Interval
+    difference_post: Interval
+
+    def __getitem__(self, box: int) -> LayerFacts:
+        return LayerFacts(*(getattr(self, name)[box] for name in LayerFacts.__slots__))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts:
+    """Bounds of every aligned layer, first to last; the last layer's `post` are the outputs."""
+
+    layers: tuple[LayerFacts, ...]
+
+    @property
+    def difference(self) -> Interval:
+        """Bounds of quantized minus reference, per output."""
+        return self.layers[-1].difference_post
+
+    def __getitem__(self, box: int) -> Facts:
+        return Facts(tuple(layer[box] for layer in self.layers))

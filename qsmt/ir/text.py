@@ -1,0 +1,300 @@
+"""The IR as text, and back. `parse(print_network(n))` is `n`, exactly.
+
+Real constants are written so that no digit is lost: integers, hexadecimal floats, or ratios.
+
+    network @demo runtime "ideal" {
+      const @w0 : [1, 2] fixed<s4, frac 2> = [3, -1]
+      const @b0 : [1] fixed<s4, frac 2> = [0]
+      %x : [2] fixed<s8, frac 5> = input
+      %a0 : [1] acc<i14, scale 1/128, exact> = affine %x, @w0, @b0
+      %h0 : [1] fixed<u4, frac 2> = requantize %a0 {shift 5, half_up, saturate}
+    }
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import NoReturn, TypeVar, assert_never
+
+import numpy as np
+
+from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.real import IntArray, RealTensor, frozen
+from qsmt.arith.requantize import Rational, RequantKind, Shift
+from qsmt.arith.rounding import Rounding
+from qsmt.errors import MalformedModel
+from qsmt.ir.network import Network
+from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize, Value
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, ElementType, Real, TensorType
+from qsmt.ir.verify import verify
+
+T = TypeVar("T")
+
+# --- printing --------------------------------------------------------------------------------------
+
+
+def print_network(network: Network) -> str:
+    """The textual form; every number exact."""
+    lines = [f'network @{network.name} runtime "{network.runtime}" {{']
+    lines += [f"  const @{c.name} : {c.type} = [{', '.join(_numbers(c))}]" for c in network.constants]
+    lines.append(f"  %{network.input.name} : {network.input.type} = input")
+    lines += [f"  %{op.out.name} : {op.out.type} = {_print_op(op)}" for op in network.ops]
+    return "\n".join([*lines, "}", ""])
+
+
+def _print_op(op: Op) -> str:
+    match op:
+        case Affine():
+            return f"affine %{op.x.name}, @{op.weight.name}, @{op.bias.name}"
+        case Relu():
+            return f"relu %{op.x.name}"
+        case Clamp():
+            return f"clamp %{op.x.name} {{{_limit(op.lower)}, {_limit(op.upper)}}}"
+        case Requantize():
+            return f"requantize %{op.x.name} {{{op.kind}, {op.overflow}}}"
+    assert_never(op)
+
+
+def _limit(limit: Fraction | None) -> str:
+    return "none" if limit is None else str(limit)
+
+
+def _numbers(const: Const) -> Iterator[str]:
+    if not isinstance(const.data, RealTensor):
+        return map(str, const.data.ravel().tolist())
+    if const.data.rationals is not None:
+        return map(str, const.data.rationals.ravel().tolist())
+    return map(_exact_float, const.data.nearest.ravel().tolist())
+
+
+def _exact_float(value: float) -> str:
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else value.hex()
+
+
+# --- parsing -----------------------------------------------------------------------------------------
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<string>\"[^\"\n]*\")|(?P<name>[@%][\w.:/-]+)|(?P<word>[A-Za-z_]\w*)"
+    r"|(?P<number>-?0x[01]\.?[0-9a-f]*p[+-]?\d+|-?\d+(?:/\d+)?)|(?P<mark>[{}\[\]<>:=,]))"
+)
+
+
+def parse(text: str, *, where: str = "IR text") -> Network:
+    """The network that `text` spells.
+
+    Raises:
+        MalformedModel: naming the line, when the text is not of the form above or the network is ill typed.
+    """
+    return verify(_Parser(text, where).network())
+
+
+class _Parser:
+    """A recursive-descent parser over a list of tokens, one method per construct."""
+
+    def __init__(self, text: str, where: str) -> None:
+        self._text, self._where, self._at = text, where, 0
+        self._values: dict[str, Value] = {}
+        self._constants: dict[str, Const] = {}
+
+    def network(self) -> Network:
+        self._expect("network")
+        name = self._name("@")
+        self._expect("runtime")
+        runtime = self._take("string")[1:-1]
+        self._expect("{")
+        while self._accept("const"):
+            self._constant()
+        source = self._value()
+        self._expect("input")
+        ops: list[Op] = []
+        while not self._accept("}"):
+            out = self._value()
+            ops.append(self._op(out))
+            self._define(out)
+        self._end()
+        return Network(name, runtime, source, tuple(ops))
+
+    def _constant(self) -> None:
+        name = self._name("@")
+        self._expect(":")
+        kind = self._type()
+        self._expect("=")
+        self._expect("[")
+        numbers = self._list(self._number, "]")
+        if len(numbers) != kind.size:
+            self._fail(f"@{name} has {len(numbers)} numbers for shape {list(kind.shape)}")
+        if name in self._constants:
+            self._fail(f"@{name} is defined twice")
+        self._constants[name] = Const(name, kind, self._data(kind, numbers))
+
+    def _data(self, kind: TensorType, numbers: list[Fraction]) -> RealTensor | IntArray:
+        if isinstance(kind.element, Real):
+            return RealTensor.of_fractions(numbers, kind.shape)
+        if any(n.denominator != 1 or not -(2**63) <= n < 2**63 for n in numbers):
+            self._fail("a code is a 64-bit integer")
+        return frozen(np.array([int(n) for n in numbers], dtype=np.int64).reshape(kind.shape).copy())
+
+    def _value(self) -> Value:
+        name = self._name("%")
+        self._expect(":")
+        value = Value(name, self._type())
+        self._expect("=")
+        if not self._values:
+            self._define(value)
+        return value
+
+    def _define(self, value: Value) -> None:
+        self._values[value.name] = value
+
+    def _op(self, out: Value) -> Op:
+        match self._take("word"):
+            case "affine":
+                x = self._operand()
+                self._expect(",")
+                weight = self._constant_named()
+                self._expect(",")
+                return Affine(out, x, weight, self._constant_named())
+            case "relu":
+                return Relu(out, self._operand())
+            case "clamp":
+                x = self._operand()
+                self._expect("{")
+                lower = self._limit()
+                self._expect(",")
+                upper = self._limit()
+                self._expect("}")
+                return Clamp(out, x, lower, upper)
+            case "requantize":
+                return self._requantize(out)
+            case word:
+                self._fail(f"there is no op {word!r}")
+
+    def _requantize(self, out: Value) -> Op:
+        x = self._operand()
+        self._expect("{")
+        word, amount = self._take("word"), self._number()
+        self._expect(",")
+        rounding = self._enum(Rounding)
+        self._expect(",")
+        overflow = self._enum(Overflow)
+        self._expect("}")
+        return Requantize(out, x, self._kind(word, amount, rounding), overflow)
+
+    def _kind(self, word: str, amount: Fraction, rounding: Rounding) -> RequantKind:
+        if word == "shift" and amount.denominator == 1:
+            return Shift(int(amount), rounding)
+        if word == "rational" and amount > 0:
+            return Rational(amount, rounding)
+        self._fail(f"there is no requantization {word} {amount}")
+
+    def _type(self) -> TensorType:
+        self._expect("[")
+        shape = tuple(int(n) for n in self._list(self._number, "]"))
+        return TensorType(shape, self._element())
+
+    def _element(self) -> ElementType:
+        match self._take("word"):
+            case "real":
+                return Real()
+            case "fixed":
+                return self._fixed()
+            case "acc":
+                return self._accumulator()
+            case word:
+                self._fail(f"there is no type {word!r}")
+
+    def _fixed(self) -> Fixed:
+        self._expect("<")
+        width = self._take("word")
+        self._expect(",")
+        self._expect("frac")
+        frac = int(self._number())
+        self._expect(">")
+        if not re.fullmatch(r"[su]\d{1,2}", width):
+            self._fail(f"{width!r} is not a width such as s8 or u4")
+        return self._checked(lambda: Fixed(width[0] == "s", int(width[1:]), frac))
+
+    def _accumulator(self) -> Accumulator:
+        self._expect("<")
+        width = self._take("word")
+        self._expect(",")
+        self._expect("scale")
+        scale = self._number()
+        self._expect(",")
+        overflow = self._enum(AccumulatorOverflow)
+        self._expect(">")
+        if not re.fullmatch(r"i[1-9]\d{0,3}", width) or scale <= 0:
+            self._fail(f"there is no accumulator of width {width} and scale {scale}")
+        return Accumulator(int(width[1:]), scale, overflow)
+
+    def _operand(self) -> Value:
+        name = self._name("%")
+        return self._values[name] if name in self._values else self._fail(f"%{name} is not defined yet")
+
+    def _constant_named(self) -> Const:
+        name = self._name("@")
+        return self._constants[name] if name in self._constants else self._fail(f"@{name} is not defined")
+
+    def _limit(self) -> Fraction | None:
+        return None if self._accept("none") else self._number()
+
+    def _enum(self, kind: Callable[[str], T]) -> T:
+        word = self._take("word")
+        return self._checked(lambda: kind(word))
+
+    def _checked(self, make: Callable[[], T]) -> T:
+        try:
+            return make()
+        except ValueError as error:
+            self._fail(str(error))
+
+    def _number(self) -> Fraction:
+        token = self._take("number")
+        if "x" in token:
+            return Fraction(self._checked(lambda: float.fromhex(token)))
+        if token.endswith("/0"):
+            self._fail(f"{token} is not a number")
+        return Fraction(token)
+
+    # --- tokens ---
+
+    def _list(self, item: Callable[[], T], end: str) -> list[T]:
+        items: list[T] = []
+        while not self._accept(end):
+            if items:
+                self._expect(",")
+            items.append(item())
+        return items
+
+    def _name(self, sigil: str) -> str:
+        token = self._take("name")
+        return token[1:] if token[0] == sigil else self._fail(f"expected a name with {sigil}, not {token}")
+
+    def _take(self, kind: str) -> str:
+        match = _TOKEN.match(self._text, self._at)
+        if match is None or match[kind] is None:
+            found = match[0].strip() if match else self._text[self._at : self._at + 20].strip() or "the end"
+            self._fail(f"expected a {kind}, not {found!r}")
+        self._at = match.end()
+        return match[kind]
+
+    def _accept(self, token: str) -> bool:
+        match = _TOKEN.match(self._text, self._at)
+        if match is None or match[0].strip() != token:
+            return False
+        self._at = match.end()
+        return True
+
+    def _expect(self, token: str) -> None:
+        if not self._accept(token):
+            self._fail(f"expected {token!r} before {self._text[self._at : self._at + 20].strip()!r}")
+
+    def _end(self) -> None:
+        if self._text[self._at :].strip():
+            self._fail("there is text after the network")
+
+    def _fail(self, what: str) -> NoReturn:
+        line = self._text.count("\n", 0, self._at) + 1
+        raise MalformedModel(what, where=f"{self._where}, line {line}")

@@ -1,0 +1,158 @@
+"""The IR's type checker. Every frontend ends with it, and every pass keeps it true.
+
+A network that passes is one for which all consumers' rules are defined: a chain of ops in SSA form that
+begins with an affine op, whose shapes agree, whose constants fit their types, whose accumulators are
+exact integers, and whose `exact` accumulators cannot overflow.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import NoReturn, assert_never
+
+import numpy as np
+
+from qsmt.arith.fixed import Fixed
+from qsmt.arith.real import RealTensor
+from qsmt.errors import MalformedModel
+from qsmt.ir.network import Network
+from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize, Value
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
+
+MAX_ELEMENTS = 2**26
+"""No tensor is larger: 64 Mi parameters in one layer are beyond any controller and any proof."""
+
+
+def verify(network: Network) -> Network:
+    """`network`, if it is well typed.
+
+    Raises:
+        MalformedModel: with the name of the network and of the offending value.
+    """
+    current = network.input
+    seen = {current.name}
+    _check_vector(network, current)
+    if not network.ops or not isinstance(network.ops[0], Affine):
+        _fail(network, current, "the network does not begin with an affine op")
+    for op in network.ops:
+        if op.x != current:
+            _fail(network, op.out, f"reads %{op.x.name}, not the value before it, %{current.name}")
+        if op.out.name in seen:
+            _fail(network, op.out, "is defined twice")
+        seen.add(op.out.name)
+        _check_vector(network, op.out)
+        _check_op(network, op)
+        current = op.out
+    return network
+
+
+def _check_vector(network: Network, value: Value) -> None:
+    shape = value.type.shape
+    if len(shape) != 1 or not 1 <= shape[0] <= MAX_ELEMENTS:
+        _fail(
+            network, value, f"has shape {list(shape)}, not that of a vector of 1 to {MAX_ELEMENTS} elements"
+        )
+
+
+def _check_op(network: Network, op: Op) -> None:
+    match op:
+        case Affine():
+            _check_affine(network, op)
+        case Relu():
+            _check_same_type(network, op)
+        case Clamp():
+            _check_clamp(network, op)
+        case Requantize():
+            _check_requantize(network, op)
+        case _:
+            assert_never(op)
+
+
+def _check_affine(network: Network, op: Affine) -> None:
+    m, n = op.out.size, op.x.size
+    if op.weight.type.shape != (m, n) or op.bias.type.shape != (m,):
+        shapes = f"weight {list(op.weight.type.shape)}, bias {list(op.bias.type.shape)}"
+        _fail(network, op.out, f"{shapes} do not map [{n}] to [{m}]")
+    for const in (op.weight, op.bias):
+        _check_const(network, const)
+    match op.out.type.element, op.x.type.element, op.weight.type.element, op.bias.type.element:
+        case Real(), Real(), Real(), Real():
+            return
+        case Accumulator() as acc, Fixed() as x, Fixed() as weight, Fixed() as bias:
+            ratios = (weight.scale * x.scale / acc.scale, bias.scale / acc.scale)
+            if any(r.denominator != 1 for r in ratios):
+                _fail(
+                    network, op.out, f"scale {acc.scale} does not divide that of the products or of the bias"
+                )
+            _check_accumulator(network, op, acc, x)
+        case types:
+            _fail(network, op.out, f"no affine op has the types {', '.join(map(str, types))}")
+
+
+def _check_accumulator(network: Network, op: Affine, acc: Accumulator, x: Fixed) -> None:
+    if acc.overflow is AccumulatorOverflow.WRAP:
+        return
+    low, high = accumulator_range(op, x.min, x.max)
+    if low < acc.min or high > acc.max:
+        _fail(
+            network, op.out, f"can reach {low if low < acc.min else high}, which {acc.bits} bits do not hold"
+        )
+
+
+def accumulator_range(op: Affine, low: int, high: int) -> tuple[int, int]:
+    """The least and greatest sum over all outputs when every input code lies in [low, high]."""
+    weight, bias = op.integers
+    positive, negative = np.maximum(weight, 0).sum(axis=1), np.minimum(weight, 0).sum(axis=1)
+    least, greatest = positive * low + negative * high + bias, positive * high + negative * low + bias
+    return int(least.min()), int(greatest.max())
+
+
+def _check_const(network: Network, const: Const) -> None:
+    if const.data.shape != const.type.shape:
+        _fail(
+            network, const, f"holds an array of shape {list(const.data.shape)}, not {list(const.type.shape)}"
+        )
+    match const.type.element:
+        case Real():
+            if not isinstance(const.data, RealTensor):
+                _fail(network, const, "is real but holds codes")
+        case Fixed() as kind:
+            if isinstance(const.data, RealTensor) or const.data.dtype != np.int64:
+                _fail(network, const, "is fixed-point but does not hold 64-bit codes")
+            if const.data.size and not (
+                kind.fits(int(const.data.min())) and kind.fits(int(const.data.max()))
+            ):
+                _fail(network, const, f"holds a code outside {kind}")
+        case Accumulator():
+            _fail(network, const, "is an accumulator; constants are real or fixed-point")
+
+
+def _check_same_type(network: Network, op: Relu | Clamp) -> None:
+    if op.out.type != op.x.type:
+        _fail(network, op.out, f"has type {op.out.type}, its operand {op.x.type}")
+
+
+def _check_clamp(network: Network, op: Clamp) -> None:
+    _check_same_type(network, op)
+    if op.lower is not None and op.upper is not None and op.lower > op.upper:
+        _fail(network, op.out, f"clamps to the empty range [{op.lower}, {op.upper}]")
+    limits: list[Fraction] = [v for v in (op.lower, op.upper) if v is not None]
+    if not isinstance(op.out.type.element, Real) and any(v.denominator != 1 for v in limits):
+        _fail(network, op.out, "clamps codes to a limit that is not an integer")
+
+
+def _check_requantize(network: Network, op: Requantize) -> None:
+    source, target = op.x.type.element, op.out.type.element
+    if isinstance(source, Real) or not isinstance(target, Fixed) or op.out.type.shape != op.x.type.shape:
+        _fail(network, op.out, f"cannot requantize {op.x.type} to {op.out.type}")
+    elif op.kind.multiplier != source.scale / target.scale:
+        _fail(
+            network,
+            op.out,
+            f"multiplies by {op.kind.multiplier}, but the types say {source.scale / target.scale}",
+        )
+
+
+def _fail(network: Network, at: Value | Const, what: str) -> NoReturn:
+    sigil = "@" if isinstance(at, Const) else "%"
+    raise MalformedModel(what, where=f"network @{network.name}, {sigil}{at.name}")

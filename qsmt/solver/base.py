@@ -1,0 +1,58 @@
+"""What a solver is to qsmt: a model goes in, sat / unsat / unknown comes out, within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Protocol, TypeVar
+
+M_contra = TypeVar("M_contra", contravariant=True)
+
+
+class Status(StrEnum):
+    """An answer. Unknown is a value, never an exception."""
+
+    SAT = "sat"
+    UNSAT = "unsat"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a solver may use: wall seconds, memory of the whole process, threads, and its random seed."""
+
+    wall_s: float
+    memory_mib: int = 4096
+    threads: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A solver's answer: `assignment` with SAT, `reason` with UNKNOWN."""
+
+    status: Status
+    assignment: Mapping[str, Fraction] | None = None
+    reason: str | None = None
+
+
+class Backend(Protocol[M_contra]):
+    """One solver behind an encoding.
+
+    `trust` labels what an UNSAT answer rests on, such as "smt:z3"; `exact` is False where that answer
+    is a numerical claim rather than a decision procedure's.
+    """
+
+    name: str
+    trust: str
+    exact: bool
+
+    def available(self) -> str | None:
+        """None, or the reason why this solver cannot be used here."""
+        ...
+
+    def solve(self, model: M_contra, limits: Limits) -> Answer:
+        """Decide the model. May take longer than the limits allow: the caller's process is killed then."""
+        ...
