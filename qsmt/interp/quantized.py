@@ -12,7 +12,7 @@ from qsmt.arith.real import ExactArray
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
 from qsmt.ir.rules import Rules
-from qsmt.ir.types import Accumulator, AccumulatorOverflow
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
 
 Rule: TypeAlias = Callable[..., ExactArray]
 RULES: Rules[Rule] = Rules("the exact interpreter of integer networks")
@@ -30,17 +30,20 @@ def run(network: Network, points: Sequence[Sequence[Fraction]]) -> list[tuple[Fr
     if not points:
         return []
     codes = np.array([[int(v) for v in point] for point in points], dtype=object)
-    scale = network.output.type.element.scale  # type: ignore[union-attr]
+    kind = network.output.type.element
+    assert not isinstance(kind, Real), f"@{network.name} is not an integer network"
+    scale = kind.scale
     return [tuple(code * scale for code in row) for row in run_codes(network, codes).tolist()]
 
 
 @RULES.register(Affine)
 def _affine(op: Affine, x: ExactArray) -> ExactArray:
     weight, bias = op.integers
-    acc = x @ weight.T + bias
+    acc: ExactArray = x @ weight.T + bias
     kind = op.out.type.element
     if isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP:
-        return (acc - kind.min) % (1 << kind.bits) + kind.min
+        wrapped: ExactArray = (acc - kind.min) % (1 << kind.bits) + kind.min
+        return wrapped
     return acc
 
 
@@ -57,4 +60,4 @@ def _clamp(op: Clamp, x: ExactArray) -> ExactArray:
 
 @RULES.register(Requantize)
 def _requantize(op: Requantize, x: ExactArray) -> ExactArray:
-    return np.frompyfunc(op.rule.apply, 1, 1)(x)  # type: ignore[no-any-return]
+    return np.asarray(np.frompyfunc(op.rule.apply, 1, 1)(x), dtype=object)
