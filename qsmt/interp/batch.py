@@ -1,0 +1,282 @@
+"""Both networks on thousands of inputs at once, in doubles, with a bound of the error.
+
+The integer side is exact: every accumulator is an integer below 2**52, so a double holds it and every
+product and partial sum on the way, whatever the order of summation; where that cannot be promised,
+the exact interpreter does the work. The real side carries `radius`, a bound of |double - exact| per
+neuron that holds for every point of the batch (qsmt.arith.outward gives the error model).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+
+from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.outward import UNIT_ROUNDOFF, float_up, gamma, inflate, up
+from qsmt.arith.real import FloatArray
+from qsmt.arith.requantize import Requantization, Shift
+from qsmt.arith.rounding import Rounding
+from qsmt.interp import quantized
+from qsmt.ir.network import Network
+from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
+from qsmt.ir.rules import Rules
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
+from qsmt.problem import InputModel, Problem
+
+EXACT_LIMIT = 2**51
+"""Integers up to here survive a halving and an added half without rounding."""
+
+TABLE_LIMIT = 2**16
+"""The most thresholds a requantization is tabulated with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosure:
+    """Values (points, n), and a bound of their error (n,) that holds for every point."""
+
+    values: FloatArray
+    radius: FloatArray
+
+    @property
+    def magnitude(self) -> FloatArray:
+        """An upper bound of |exact| and |value| per neuron, shape (n,)."""
+        return up(np.abs(self.values).max(axis=0, initial=0.0) + self.radius)
+
+
+Step: TypeAlias = Callable[[Enclosure], Enclosure]
+CodeStep: TypeAlias = Callable[[FloatArray], FloatArray]
+
+REAL_RULES: Rules[Callable[..., Step]] = Rules("the batch interpreter of real networks")
+CODE_RULES: Rules[Callable[..., CodeStep]] = Rules("the batch interpreter of integer networks")
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Both networks' outputs and their difference, each (points, m), and the difference's error (m,)."""
+
+    reference: FloatArray
+    quantized: FloatArray
+    difference: FloatArray
+    radius: FloatArray
+
+
+class BatchInterpreter:
+    """A problem's two networks, prepared for many batches of inputs."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._reference = [REAL_RULES[type(op)](op) for op in problem.reference.ops]
+        self._quantized = _quantized_side(problem)
+
+    def run(self, points: FloatArray) -> Differences:
+        """Evaluate `points` (points, n), the coordinates of x; under `grid` they are integers."""
+        scaled = _scaled_input(points, self._problem.input_scale)
+        reference = _through(self._reference, scaled)
+        codes = self._quantized(points, scaled)
+        difference = codes.values - reference.values
+        rounding = UNIT_ROUNDOFF * np.abs(difference).max(axis=0, initial=0.0)
+        radius = inflate(reference.radius + codes.radius + rounding, 3)
+        return Differences(reference.values, codes.values, difference, radius)
+
+
+def _through(steps: list[Step], value: Enclosure) -> Enclosure:
+    for step in steps:
+        value = step(value)
+    return value
+
+
+def _scaled_input(points: FloatArray, scale: Fraction) -> Enclosure:
+    """`scale * x`: one rounding for the factor, one for the product; none for a power of two."""
+    nearest = float(scale)
+    off = abs(scale - Fraction(nearest))
+    exact = off == 0 and (scale.numerator & (scale.numerator - 1)) == 0
+    magnitude = np.abs(points).max(axis=0, initial=0.0)
+    per_unit = 0.0 if exact else float_up(off + abs(scale) * Fraction(1, 2**52))
+    return Enclosure(
+        points * nearest, inflate(magnitude * per_unit, 2) if per_unit else np.zeros_like(magnitude)
+    )
+
+
+# --- real networks ---------------------------------------------------------------------------------
+
+
+@REAL_RULES.register(Affine)
+def _real_affine(op: Affine) -> Step:
+    weight, bias = op.weight.reals, op.bias.reals
+    transposed = np.ascontiguousarray(weight.nearest.T)
+    absolute, off = np.abs(weight.nearest), weight.radius
+    terms = weight.shape[1] + 1
+    inexact = bool(off.any() or bias.radius.any())
+
+    def step(x: Enclosure) -> Enclosure:
+        magnitude = x.magnitude
+        rounding = gamma(terms) * (absolute @ magnitude + np.abs(bias.nearest))
+        error = absolute @ x.radius + rounding
+        if inexact:
+            error = error + off @ magnitude + bias.radius
+        return Enclosure(x.values @ transposed + bias.nearest, inflate(error, 4 * terms))
+
+    return step
+
+
+@REAL_RULES.register(Relu)
+def _real_relu(_: Relu) -> Step:
+    return lambda x: Enclosure(np.maximum(x.values, 0.0), x.radius)
+
+
+@REAL_RULES.register(Clamp)
+def _real_clamp(op: Clamp) -> Step:
+    limits = [v for v in (op.lower, op.upper) if v is not None]
+    low, high = _limits(op)
+    off = float_up(max((abs(v - Fraction(float(v))) for v in limits), default=Fraction(0)))
+    return lambda x: Enclosure(np.clip(x.values, low, high), x.radius if off == 0 else up(x.radius + off))
+
+
+def _limits(op: Clamp) -> tuple[float, float]:
+    low = -np.inf if op.lower is None else float(op.lower)
+    return low, np.inf if op.upper is None else float(op.upper)
+
+
+# --- integer networks --------------------------------------------------------------------------------
+
+
+def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclosure]:
+    """From (x, scaled x) to the quantized network's output values."""
+    network = problem.quantized
+    if network.is_real:
+        steps = [REAL_RULES[type(op)](op) for op in network.ops]
+        return lambda _, scaled: _through(steps, scaled)
+    if not all(_fits_doubles(op) for op in network.ops if isinstance(op, Affine)):
+        return lambda points, _: _exact_side(problem, points)
+    code_steps = [CODE_RULES[type(op)](op) for op in network.ops]
+
+    def side(points: FloatArray, _: Enclosure) -> Enclosure:
+        codes = _input_codes(problem, points)
+        for step in code_steps:
+            codes = step(codes)
+        return _values(network, codes)
+
+    return side
+
+
+def _fits_doubles(op: Affine) -> bool:
+    """Are all partial sums, in any order, integers below the exact limit?"""
+    x, acc = op.x.type.element, op.out.type.element
+    if not isinstance(x, Fixed) or not isinstance(acc, Accumulator):
+        return False
+    weight, bias = op.integers
+    largest = np.abs(weight).sum(axis=1) * max(abs(x.min), x.max) + np.abs(bias)
+    return int(largest.max()) < EXACT_LIMIT and max(abs(x.min), x.max) < EXACT_LIMIT and acc.bits < 51
+
+
+def _exact_side(problem: Problem, points: FloatArray) -> Enclosure:
+    """The exact interpreter, its results rounded to doubles."""
+    network = problem.quantized
+    inputs = [tuple(map(Fraction, row)) for row in points.tolist()]
+    outputs = quantized.run(network, [problem.quantized_input(x) for x in inputs])
+    values = np.array([[float(v) for v in row] for row in outputs]).reshape(len(inputs), network.output.size)
+    return Enclosure(values, np.spacing(np.abs(values).max(axis=0, initial=0.0)))
+
+
+def _input_codes(problem: Problem, points: FloatArray) -> FloatArray:
+    """The input codes; a tie of the input quantizer that doubles cannot tell is decided exactly."""
+    kind = problem.quantized.input.type.element
+    if problem.region.model is InputModel.GRID or not isinstance(kind, Fixed):
+        return points
+    ratio = problem.input_scale / kind.scale
+    position = points * float(ratio)
+    codes = np.clip(np.rint(position), kind.min, kind.max)
+    near_tie = np.abs(position - np.floor(position) - 0.5) <= np.spacing(np.abs(position)) * 4
+    for index in np.argwhere(near_tie):
+        value = Fraction(float(points[tuple(index)])) * problem.input_scale
+        codes[tuple(index)] = float(kind.encode(value, Rounding.HALF_EVEN))
+    return codes
+
+
+def _values(network: Network, codes: FloatArray) -> Enclosure:
+    kind = network.output.type.element
+    assert not isinstance(kind, Real), f"@{network.name} is not an integer network"
+    values = codes * float(kind.scale)
+    exact = kind.scale.numerator == 1 and (kind.scale.denominator & (kind.scale.denominator - 1)) == 0
+    magnitude = np.abs(values).max(axis=0, initial=0.0)
+    return Enclosure(values, np.zeros_like(magnitude) if exact else 2 * np.spacing(magnitude))
+
+
+@CODE_RULES.register(Affine)
+def _code_affine(op: Affine) -> CodeStep:
+    weight, bias = (part.astype(np.float64) for part in op.integers)
+    transposed = np.ascontiguousarray(weight.T)
+    kind = op.out.type.element
+    if isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP:
+        low, span = float(kind.min), 2.0**kind.bits
+        return lambda codes: np.mod(codes @ transposed + bias - low, span) + low
+    return lambda codes: codes @ transposed + bias
+
+
+@CODE_RULES.register(Relu)
+def _code_relu(_: Relu) -> CodeStep:
+    return lambda codes: np.maximum(codes, 0.0)
+
+
+@CODE_RULES.register(Clamp)
+def _code_clamp(op: Clamp) -> CodeStep:
+    low, high = _limits(op)
+    return lambda codes: np.clip(codes, low, high)
+
+
+_ROUND: dict[Rounding, Callable[[FloatArray], FloatArray]] = {
+    Rounding.FLOOR: np.floor,
+    Rounding.CEIL: np.ceil,
+    Rounding.TOWARD_ZERO: np.trunc,
+    Rounding.AWAY: lambda v: np.copysign(np.ceil(np.abs(v)), v),
+    Rounding.HALF_UP: lambda v: np.floor(v + 0.5),
+    Rounding.HALF_DOWN: lambda v: np.ceil(v - 0.5),
+    Rounding.HALF_EVEN: np.rint,
+    Rounding.HALF_AWAY: lambda v: np.copysign(np.floor(np.abs(v) + 0.5), v),
+    Rounding.HALF_TOWARD_ZERO: lambda v: np.copysign(np.ceil(np.abs(v) - 0.5), v),
+}
+
+
+@CODE_RULES.register(Requantize)
+def _code_requantize(op: Requantize) -> CodeStep:
+    rule, source = op.rule, op.x.type.element
+    assert isinstance(source, Fixed | Accumulator)
+    if isinstance(rule.kind, Shift) and _shift_is_exact(rule.kind.shift, source):
+        return _shifted(rule, rule.kind)
+    if rule.is_monotone(source.min, source.max) and rule.target.max - rule.target.min <= TABLE_LIMIT:
+        return _tabulated(rule, source.min, source.max)
+    apply = np.frompyfunc(lambda code: float(rule.apply(int(code))), 1, 1)
+    return lambda codes: np.asarray(apply(codes), dtype=np.float64)
+
+
+def _shift_is_exact(shift: int, source: Fixed | Accumulator) -> bool:
+    """Do the shifted accumulator and its rounding stay exact in doubles?"""
+    return shift < 512 and source.bits - 1 + max(0, -shift) < 51
+
+
+def _shifted(rule: Requantization, kind: Shift) -> CodeStep:
+    factor, rounded, target = 2.0**-kind.shift, _ROUND[kind.rounding], rule.target
+    low, high = float(target.min), float(target.max)
+    match rule.overflow:
+        case Overflow.SATURATE:
+            return lambda codes: np.clip(rounded(codes * factor), low, high) + 0.0
+        case Overflow.SATURATE_SYMMETRIC:
+            return lambda codes: np.clip(rounded(codes * factor), -high if target.signed else 0.0, high) + 0.0
+        case Overflow.WRAP:
+            return lambda codes: np.mod(rounded(codes * factor) - low, 2.0**target.bits) + low
+        case Overflow.SATURATE_ZERO:
+            return lambda codes: _zeroed(rounded(codes * factor), low, high)
+
+
+def _zeroed(codes: FloatArray, low: float, high: float) -> FloatArray:
+    return np.where((codes >= low) & (codes <= high), codes, 0.0) + 0.0
+
+
+def _tabulated(rule: Requantization, low: int, high: int) -> CodeStep:
+    stairs = rule.staircase(low, high)
+    thresholds = np.array(stairs.thresholds, dtype=np.float64)
+    return lambda codes: stairs.first + np.searchsorted(thresholds, codes, side="right").astype(np.float64)

@@ -1,0 +1,101 @@
+"""Killable children: a function runs in another process, within wall time and memory, or is stopped.
+
+A solver may crash, hang, or eat the machine; none of that may touch the program that asked. A worker
+is a fresh interpreter that serves one call at a time and is kept alive between calls, so that isolation
+does not cost a start per query. A call that overstays is ended by killing its worker.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from qsmt.solver.worker import read_message, write_message
+
+SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class CallFailed(Exception):
+    """A call did not return: the reason is "timeout", or what the child said or how it ended."""
+
+
+class Worker:
+    """One child process. Use as a context manager; not shared between threads."""
+
+    def __init__(self, memory_mib: int) -> None:
+        self._memory_mib = memory_mib
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None while there is none."""
+        return self._child.pid if self._child else None
+
+    def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], *, timeout_s: float) -> Any:
+        """`function(*arguments)`, computed in the child; both sides must be importable and picklable.
+
+        Raises:
+            CallFailed: the call took longer than `timeout_s`, raised, or its process died.
+        """
+        child = self._running()
+        assert child.stdin is not None and child.stdout is not None
+        timer = threading.Timer(timeout_s, self._kill)
+        timer.start()
+        try:
+            write_message(child.stdin, (function, arguments))
+            returned, result = read_message(child.stdout)
+        except (EOFError, BrokenPipeError):
+            raise CallFailed(self._death(timed_out=not timer.is_alive())) from None
+        except BaseException:  # an interrupt: the reply would be taken for the next call's
+            self.close()
+            raise
+        finally:
+            timer.cancel()
+        if not returned:
+            raise CallFailed(str(result))
+        return result
+
+    def close(self) -> None:
+        """End the child, whatever it is doing."""
+        self._kill()
+        if self._child is not None:
+            self._child.communicate()
+        self._child = None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._child.poll() is not None:
+            self.close()
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "qsmt.solver.worker", str(self._memory_mib)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, **SINGLE_THREADED},
+                start_new_session=True,  # its own group: killed with everything it started
+            )
+        return self._child
+
+    def _kill(self) -> None:
+        if self._child is not None and self._child.poll() is None:
+            os.killpg(self._child.pid, signal.SIGKILL)
+
+    def _death(self, *, timed_out: bool) -> str:
+        code = self._child.wait() if self._child is not None else 0
+        self.close()
+        if timed_out:
+            return "timeout"
+        return (
+            f"the solver's process died ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+        )
