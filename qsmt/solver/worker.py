@@ -15,12 +15,12 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 HEADER = struct.Struct("<Q")
 
 
-def read_message(stream: BinaryIO) -> Any:
+def read_message(stream: IO[bytes]) -> Any:
     """The next message; EOFError when the other side is gone."""
     header = stream.read(HEADER.size)
     if len(header) < HEADER.size:
@@ -32,7 +32,7 @@ def read_message(stream: BinaryIO) -> Any:
     return pickle.loads(body)
 
 
-def write_message(stream: BinaryIO, message: Any) -> None:
+def write_message(stream: IO[bytes], message: Any) -> None:
     """Send one message: its length, then its pickle."""
     body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
     stream.write(HEADER.pack(len(body)))
@@ -40,7 +40,7 @@ def write_message(stream: BinaryIO, message: Any) -> None:
     stream.flush()
 
 
-def _listen(calls: queue.SimpleQueue[Any], stream: BinaryIO) -> None:
+def _listen(calls: queue.SimpleQueue[Any], stream: IO[bytes]) -> None:
     try:
         while True:
             calls.put(read_message(stream))
@@ -54,7 +54,7 @@ def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[
         return True, function(*arguments)
     except MemoryError:
         return False, "out of memory"
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return False, f"{type(error).__name__}: {error}"
 
 

@@ -1,0 +1,73 @@
+"""`qsmt check`, top to bottom: for every input of the region, does the bound hold?
+
+Each stage is cheaper than the next and decides what it can:
+
+1. analysis bounds the difference and finds the stable neurons; it may prove the claim outright;
+2. falsification looks for an input that breaks it;
+3. enumeration runs both networks on every point of a grid that is small enough;
+4. what is left goes to the encodings, query by query, cross-checked.
+
+Whatever claims a violation is executed exactly before it becomes a verdict.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from qsmt.dra.analysis import analyze_region
+from qsmt.engine.dispatch import solve_residual
+from qsmt.engine.enumerate import enumerate_grid
+from qsmt.engine.falsify import falsify
+from qsmt.engine.investigation import Investigation, OutputRange, Silence, Stage, Watch
+from qsmt.engine.plan import NONE, Options
+from qsmt.problem import Problem
+from qsmt.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """A verdict with everything a report says about it."""
+
+    problem: Problem
+    verdict: Verdict
+    outputs: tuple[OutputRange, ...]
+    stages: tuple[Stage, ...]
+    seconds: float
+
+
+def check(problem: Problem, options: Options | None = None, watch: Watch | None = None) -> CheckResult:
+    """Decide a problem.
+
+    Raises:
+        BackendError: the options name an encoding or a solver that cannot be used here.
+        SoundnessError: two answers contradict each other.
+    """
+    run = Investigation(problem, options or Options(), watch or Silence())
+    run.perform(analyse, "analysis")
+    if run.verdict is None:
+        run.perform(falsify, "falsification")
+    if run.verdict is None and _enumerable(run):
+        run.perform(enumerate_grid, "enumeration")
+    if run.verdict is None and run.options.encoding != NONE and run.remaining_s > 0:
+        run.perform(solve_residual, "encodings")
+    return CheckResult(problem, run.outcome, run.outputs, tuple(run.stages), time.monotonic() - run.started)
+
+
+def analyse(run: Investigation) -> tuple[str, dict[str, Any]]:
+    """Stage: bound the difference layer by layer."""
+    run.facts = analyze_region(run.problem)
+    run.certify(run.facts.difference.lower, run.facts.difference.upper)
+    if run.within_bounds():
+        run.verify(["dra"])
+    return "bounded the difference layer by layer", {"mode": "interval"}
+
+
+def _enumerable(run: Investigation) -> bool:
+    points = run.problem.region.points
+    if not run.options.enumerates or points is None:
+        return False
+    if points > run.options.enumeration_budget:
+        run.reasons.append(f"the grid has {points:,} points, more than are enumerated")
+    return points <= run.options.enumeration_budget

@@ -1,0 +1,230 @@
+"""Residual queries: what analysis, falsification and enumeration left open goes to the encodings.
+
+One query per output and side that analysis has not excluded. Satisfiable is never believed before
+exact replay; an answer whose replay fails is "unknown". Everything runs in killable children.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+
+from qsmt.encoding import Encoding, Query, QueryAnswer, answer, encodings, load
+from qsmt.engine.crosscheck import Comparison, compare
+from qsmt.engine.investigation import Investigation
+from qsmt.engine.plan import AUTO, FIRST_SHARE, SAMPLED_SECONDS, SAMPLED_SHARE, CrossCheck, Options, Trust
+from qsmt.errors import BackendError
+from qsmt.facts import Facts
+from qsmt.interp.replay import replay
+from qsmt.problem import Problem
+from qsmt.solver.base import Backend, Limits, Status
+from qsmt.solver.process import CallFailed, Worker
+from qsmt.verdict import Falsified
+
+BITVECTOR_UNSTABLE = 12
+"""Up to this many unstable neurons, bit-vectors are tried first; beyond, MILP is far ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An encoding with one of its solvers."""
+
+    encoding: Encoding
+    backend: Backend[Any]
+
+    def __str__(self) -> str:
+        return f"{self.encoding.name}:{self.backend.name}"
+
+
+def solve_residual(run: Investigation) -> tuple[str, dict[str, Any]]:
+    """Stage: put every open query to an encoding; verified when all are unsatisfiable."""
+    assert run.facts is not None
+    queries = list(open_queries(run.problem, run.facts))
+    trust, comparisons, asked = ["dra"], list[Comparison](), 0
+    with Solvers(run.options) as solvers:
+        for number, query in enumerate(queries):
+            run.watch.progress(number, len(queries), str(query))
+            share = run.remaining_s / (len(queries) - number)
+            found = _decide(run, solvers, query, share)
+            asked += 1
+            comparisons += _cross_check(run, solvers, query, number=number, first=found)
+            if isinstance(run.verdict, Falsified) or found.status is Status.UNKNOWN:
+                break
+            trust.append(solvers.trust(found))
+    proved = len(trust) - 1
+    if proved == len(queries):
+        run.verify(trust + ["cross-checked"] * bool(comparisons and all(c.agrees for c in comparisons)))
+    figures = {"queries": len(queries), "unsat": proved, "cross_checks": [c.figures for c in comparisons]}
+    return f"asked {asked} of {len(queries)} residual queries, {proved} have no solution", figures
+
+
+def open_queries(problem: Problem, facts: Facts) -> Iterator[Query]:
+    """One query per output and side whose violation the facts do not exclude."""
+    for output in problem.claim.outputs:
+        bound = problem.claim.of(output)
+        sides: tuple[tuple[Literal[-1, 1], float], ...] = (
+            (1, float(facts.difference.upper[output])),
+            (-1, -float(facts.difference.lower[output])),
+        )
+        for side, reach in sides:
+            if not np.isfinite(reach) or Fraction(reach) > bound:
+                yield Query(problem, output, side, facts)
+
+
+class Solvers:
+    """The worker processes of one run, one per solver, alive between queries."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._workers: dict[str, Worker] = {}
+        self._stack = ExitStack()
+        self._trust: dict[str, str] = {}
+
+    def __enter__(self) -> Solvers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def ask(self, choice: Choice, query: Query, seconds: float) -> QueryAnswer:
+        """The replayed answer of one solver to one query; a failure of any kind is "unknown"."""
+        self._trust[str(choice)] = choice.backend.trust
+        begun = time.monotonic()
+        limits = Limits(seconds, self._options.memory_mib, seed=self._options.seed)
+        arguments = (query, choice.encoding.name, choice.backend.name, limits)
+        try:
+            status, witness, reason = self._worker(str(choice)).call(answer, arguments, timeout_s=seconds + 1)
+        except CallFailed as failure:
+            status, witness, reason = Status.UNKNOWN, None, f"{choice}: {failure}"
+        found = QueryAnswer(
+            status, choice.encoding.name, choice.backend.name, time.monotonic() - begun, witness, reason
+        )
+        return replayed(query, found)
+
+    def trust(self, found: QueryAnswer) -> str:
+        """What an answer rests on."""
+        return self._trust[f"{found.encoding}:{found.backend}"]
+
+    def _worker(self, name: str) -> Worker:
+        if name not in self._workers:
+            self._workers[name] = self._stack.enter_context(Worker(self._options.memory_mib))
+        return self._workers[name]
+
+
+def replayed(query: Query, found: QueryAnswer) -> QueryAnswer:
+    """A satisfiable answer stands only if exact execution confirms it; otherwise nothing is known."""
+    if found.status is not Status.SAT:
+        return found
+    if found.witness is None:
+        return replace(found, status=Status.UNKNOWN, reason=f"{found.backend} gave no input with its answer")
+    difference = replay(query.problem, [found.witness])[0].difference[query.output]
+    if query.problem.region.contains(found.witness) and query.side * difference > query.bound:
+        return found
+    reason = f"{found.backend} claims a violation that exact replay refutes: the difference there is {float(difference)!r}"
+    return replace(found, status=Status.UNKNOWN, witness=None, reason=reason)
+
+
+def choices(query: Query, options: Options) -> list[Choice]:
+    """The usable solvers for a query, the best first.
+
+    Raises:
+        BackendError: when the user named an encoding or backend that cannot be used here.
+    """
+    offered = encodings() if options.encoding == AUTO else {options.encoding: load(options.encoding)}
+    found, refusals = [], []
+    for encoding in offered.values():
+        refusal = encoding.refuses(query)
+        if refusal:
+            refusals.append(f"{encoding.name}: {refusal}")
+        else:
+            found += [Choice(encoding, b) for b in _usable(encoding, options, refusals)]
+    if not found:
+        raise BackendError("no encoding can take this query: " + "; ".join(refusals))
+    return sorted(found, key=lambda choice: _rank(choice, query, options))
+
+
+def _usable(encoding: Encoding, options: Options, refusals: list[str]) -> list[Backend[Any]]:
+    usable = []
+    for candidate in encoding.backends():
+        if options.backend not in (None, candidate.name):
+            continue
+        missing = candidate.available()
+        if missing:
+            refusals.append(f"{candidate.name}: {missing}")
+        else:
+            usable.append(candidate)
+    if not usable and not any(b.name == options.backend for b in encoding.backends()):
+        refusals.append(f"{encoding.name} has no backend {options.backend!r}")
+    return usable
+
+
+def _rank(choice: Choice, query: Query, options: Options) -> tuple[bool, bool]:
+    """Exact solvers first where only they count; else bit-vectors first where there is little to search."""
+    small = unstable_neurons(query) <= BITVECTOR_UNSTABLE
+    only_exact = options.trust is Trust.EXACT
+    return (only_exact and not choice.backend.exact, (choice.backend.exact and not small))
+
+
+def unstable_neurons(query: Query) -> int:
+    """Neurons of either network that change sign in the region, before their activation."""
+    count = 0
+    for layer, facts in zip(query.problem.layers, query.facts.layers, strict=True):
+        for side, pre in zip(layer, (facts.reference_pre, facts.quantized_pre), strict=True):
+            if side.activation:
+                count += int(((pre.lower < 0) & (pre.upper > 0)).sum())
+    return count
+
+
+def _decide(run: Investigation, solvers: Solvers, query: Query, share: float) -> QueryAnswer:
+    """The best solver's answer, or the next encoding's if it has none."""
+    ranked = choices(query, run.options)
+    first = solvers.ask(ranked[0], query, max(share * FIRST_SHARE, 0.1))
+    found = _accept(run, solvers, first)
+    other = _other_encoding(ranked, found)
+    if found.status is Status.UNKNOWN and other is not None:
+        found = _accept(run, solvers, solvers.ask(other, query, max(share - first.seconds, 0.1)))
+    if found.witness is not None:
+        run.observe([found.witness])
+    return found
+
+
+def _accept(run: Investigation, solvers: Solvers, found: QueryAnswer) -> QueryAnswer:
+    """Refuse a numerical solver's "no solution" where only exact answers count; keep unknown's reason."""
+    numerical = found.status is Status.UNSAT and solvers.trust(found).startswith("milp:")
+    if numerical and run.options.trust is Trust.EXACT:
+        found = replace(
+            found, status=Status.UNKNOWN, reason=f"{found.backend} finds no violation, but only numerically"
+        )
+    if found.status is Status.UNKNOWN:
+        run.reasons.append(found.reason or f"{found.backend} does not know")
+    return found
+
+
+def _other_encoding(ranked: Sequence[Choice], found: QueryAnswer) -> Choice | None:
+    return next((c for c in ranked if c.encoding.name != found.encoding), None)
+
+
+def _cross_check(
+    run: Investigation, solvers: Solvers, query: Query, *, number: int, first: QueryAnswer
+) -> list[Comparison]:
+    """Put the query to another encoding too, where the options ask for it."""
+    mode = run.options.cross_check
+    sampled = mode is CrossCheck.SAMPLE and number % SAMPLED_SHARE == run.options.seed % SAMPLED_SHARE
+    if first.status is Status.UNKNOWN or not (mode is CrossCheck.ALL or sampled):
+        return []
+    ranked = choices(query, replace(run.options, encoding=AUTO, backend=None))
+    other = _other_encoding(ranked, first)
+    if other is None:
+        return []
+    seconds = (
+        max(run.remaining_s, 1.0)
+        if mode is CrossCheck.ALL
+        else min(SAMPLED_SECONDS, max(run.remaining_s, 0.1))
+    )
+    return [compare(query, first, solvers.ask(other, query, seconds))]

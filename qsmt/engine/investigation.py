@@ -1,0 +1,170 @@
+"""What is known so far about a problem, and the evidence for it.
+
+Stages add to it; the verdict is whatever the evidence implies. A violation is believed only as an exact
+execution, and a bound only from a stage that says what it rests on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+
+from qsmt.arith.outward import float_up
+from qsmt.arith.real import FloatArray
+from qsmt.engine.plan import Options
+from qsmt.facts import Facts
+from qsmt.interp.replay import Execution, replay, violated
+from qsmt.problem import Problem
+from qsmt.verdict import Falsified, Unknown, Verdict, Verified, Witness
+
+
+class Watch(Protocol):
+    """Somebody who is told how the work goes on."""
+
+    def stage(self, name: str) -> None:
+        """A stage begins."""
+
+    def progress(self, done: float, total: float, note: str) -> None:
+        """The stage has done this much."""
+
+
+class Silence:
+    """Nobody is watching."""
+
+    def stage(self, name: str) -> None:
+        """Say nothing."""
+
+    def progress(self, done: float, total: float, note: str) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one stage did: a sentence for people, figures for programs."""
+
+    name: str
+    seconds: float
+    summary: str
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRange:
+    """What is known of one output's difference: every value lies in `certified`; `witnessed` are reached."""
+
+    index: int
+    certified: tuple[float, float]
+    witnessed: tuple[Execution, Execution] | None
+
+
+@dataclass(slots=True)
+class Extremes:
+    """The executions with the least and the greatest difference of one output."""
+
+    least: Execution
+    greatest: Execution
+
+
+@dataclass(slots=True)
+class Investigation:
+    """The state of one `check`."""
+
+    problem: Problem
+    options: Options
+    watch: Watch = field(default_factory=Silence)
+    verdict: Verdict | None = None
+    facts: Facts | None = None
+    stages: list[Stage] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    _certified: dict[int, tuple[float, float]] = field(default_factory=dict)
+    _witnessed: dict[int, Extremes] = field(default_factory=dict)
+
+    @property
+    def remaining_s(self) -> float:
+        return self.options.timeout_s - (time.monotonic() - self.started)
+
+    def perform(self, stage: Callable[[Investigation], tuple[str, dict[str, Any]]], name: str) -> None:
+        """Run a stage and record what it did."""
+        self.watch.stage(name)
+        begun = time.monotonic()
+        summary, figures = stage(self)
+        self.stages.append(Stage(name, time.monotonic() - begun, summary, figures))
+
+    def observe(self, points: Sequence[tuple[Fraction, ...]]) -> list[Execution]:
+        """Execute points of the region exactly; a violation decides the problem."""
+        executions = replay(self.problem, points)
+        for execution in executions:
+            self._remember(execution)
+            output = violated(self.problem, execution)
+            if output is not None:
+                self._falsify(execution, output)
+        return executions
+
+    def certify(self, lower: FloatArray, upper: FloatArray) -> None:
+        """Every difference lies in these bounds, shape (outputs of the network,)."""
+        for i in self.problem.claim.outputs:
+            low, high = self._certified.get(i, (-np.inf, np.inf))
+            self._certified[i] = (max(low, float(lower[i])), min(high, float(upper[i])))
+
+    def within_bounds(self) -> bool:
+        """Do the certified bounds imply the claim?"""
+        claim = self.problem.claim
+        return all(
+            i in self._certified
+            and -b <= _exact(self._certified[i][0])
+            and _exact(self._certified[i][1]) <= b
+            for i, b in zip(claim.outputs, claim.bounds, strict=True)
+        )
+
+    def verify(self, trust: Sequence[str]) -> None:
+        """The claim holds, resting on `trust`; the certified bounds follow it."""
+        if isinstance(self.verdict, Falsified):
+            return
+        self.verdict = Verified(tuple(dict.fromkeys(trust)))
+        for i, bound in zip(self.problem.claim.outputs, self.problem.claim.bounds, strict=True):
+            low, high = self._certified.get(i, (-np.inf, np.inf))
+            self._certified[i] = (max(low, -float_up(bound)), min(high, float_up(bound)))
+
+    @property
+    def outcome(self) -> Verdict:
+        """The verdict; unknown, with all reasons, when nothing has decided."""
+        return self.verdict or Unknown("; ".join(self.reasons) or "no stage could decide it")
+
+    @property
+    def outputs(self) -> tuple[OutputRange, ...]:
+        return tuple(
+            OutputRange(i, self._certified.get(i, (-np.inf, np.inf)), self._pair(i))
+            for i in self.problem.claim.outputs
+        )
+
+    def _pair(self, output: int) -> tuple[Execution, Execution] | None:
+        seen = self._witnessed.get(output)
+        return (seen.least, seen.greatest) if seen else None
+
+    def _remember(self, execution: Execution) -> None:
+        if not self.problem.region.contains(execution.input):
+            return
+        for i in self.problem.claim.outputs:
+            seen = self._witnessed.setdefault(i, Extremes(execution, execution))
+            if execution.difference[i] < seen.least.difference[i]:
+                seen.least = execution
+            if execution.difference[i] > seen.greatest.difference[i]:
+                seen.greatest = execution
+
+    def _falsify(self, execution: Execution, output: int) -> None:
+        worse = isinstance(self.verdict, Falsified) and abs(execution.difference[output]) <= abs(
+            self.verdict.witness.difference
+        )
+        if not worse:
+            witness = Witness(execution.input, output, execution.reference, execution.quantized)
+            self.verdict = Falsified(witness, self.problem.claim.of(output))
+
+
+def _exact(value: float) -> Fraction | float:
+    return Fraction(value) if np.isfinite(value) else value

@@ -1,0 +1,62 @@
+"""What the user may choose, and the default policy: every number a named constant beside its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+ENUMERATION_BUDGET = 10**7
+"""Grids up to this many points are enumerated: about half a minute for a network of 13 000 weights."""
+
+FALSIFIER_SECONDS = 2.0
+"""The falsifier's share at most: it finds what it finds within a fraction of a second."""
+
+FALSIFIER_SHARE = 0.1
+"""... and never more than this share of the time limit."""
+
+FIRST_SHARE = 0.6
+"""Of a query's time, what the preferred encoding gets before the other one is tried."""
+
+SAMPLED_SHARE = 4
+"""Under `--cross-check sample`, one residual query in this many is put to a second encoding."""
+
+SAMPLED_SECONDS = 10.0
+"""... which may take this long at most."""
+
+AUTO = "auto"
+NONE = "none"
+
+
+class CrossCheck(StrEnum):
+    """Which residual queries are put to a second encoding as well."""
+
+    OFF = "off"
+    SAMPLE = "sample"
+    ALL = "all"
+
+
+class Trust(StrEnum):
+    """What a verdict may rest on."""
+
+    ANY = "any"
+    EXACT = "exact"  # no numerical solver's word for it that there is no violation
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to decide a problem. `encoding` is "auto", "none", or a name; naming one skips enumeration."""
+
+    timeout_s: float = 300.0
+    jobs: int = 2
+    seed: int = 0
+    encoding: str = AUTO
+    backend: str | None = None
+    cross_check: CrossCheck = CrossCheck.SAMPLE
+    trust: Trust = Trust.ANY
+    memory_mib: int = 4096
+    enumeration_budget: int = ENUMERATION_BUDGET
+
+    @property
+    def enumerates(self) -> bool:
+        """Is enumeration to be tried? Naming an encoding asks for that encoding instead."""
+        return self.encoding in (AUTO, NONE)
