@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmt.dra.analysis import analyze_region
-from qsmt.engine.dispatch import solve_residual
+
+from qsmt.engine.dispatch import solve_residual, validate
 from qsmt.engine.enumerate import enumerate_grid
 from qsmt.engine.falsify import falsify
 from qsmt.engine.investigation import Investigation, OutputRange, Silence, Stage, Watch
@@ -45,6 +46,7 @@ def check(problem: Problem, options: Options | None = None, watch: Watch | None 
         SoundnessError: two answers contradict each other.
     """
     run = Investigation(problem, options or Options(), watch or Silence())
+    validate(run.options)
     run.perform(analyse, "analysis")
     if run.verdict is None:
         run.perform(falsify, "falsification")

@@ -18,7 +18,16 @@ import numpy as np
 from qsmt.encoding import Encoding, Query, QueryAnswer, answer, encodings, load
 from qsmt.engine.crosscheck import Comparison, compare
 from qsmt.engine.investigation import Investigation
-from qsmt.engine.plan import AUTO, FIRST_SHARE, SAMPLED_SECONDS, SAMPLED_SHARE, CrossCheck, Options, Trust
+from qsmt.engine.plan import (
+    AUTO,
+    FIRST_SHARE,
+    NONE,
+    SAMPLED_SECONDS,
+    SAMPLED_SHARE,
+    CrossCheck,
+    Options,
+    Trust,
+)
 from qsmt.errors import BackendError
 from qsmt.facts import Facts
 from qsmt.interp.replay import replay
@@ -56,10 +65,10 @@ def solve_residual(run: Investigation) -> tuple[str, dict[str, Any]]:
             comparisons += _cross_check(run, solvers, query, number=number, first=found)
             if isinstance(run.verdict, Falsified) or found.status is Status.UNKNOWN:
                 break
-            trust.append(solvers.trust(found))
+            trust.append(solvers.backend(found).trust)
     proved = len(trust) - 1
     if proved == len(queries):
-        run.verify(trust + ["cross-checked"] * bool(comparisons and all(c.agrees for c in comparisons)))
+        run.verify(trust)
     figures = {"queries": len(queries), "unsat": proved, "cross_checks": [c.figures for c in comparisons]}
     return f"asked {asked} of {len(queries)} residual queries, {proved} have no solution", figures
 
@@ -84,7 +93,7 @@ class Solvers:
         self._options = options
         self._workers: dict[str, Worker] = {}
         self._stack = ExitStack()
-        self._trust: dict[str, str] = {}
+        self._asked: dict[tuple[str, str], Backend[Any]] = {}
 
     def __enter__(self) -> Solvers:
         return self
@@ -94,7 +103,7 @@ class Solvers:
 
     def ask(self, choice: Choice, query: Query, seconds: float) -> QueryAnswer:
         """The replayed answer of one solver to one query; a failure of any kind is "unknown"."""
-        self._trust[str(choice)] = choice.backend.trust
+        self._asked[choice.encoding.name, choice.backend.name] = choice.backend
         begun = time.monotonic()
         limits = Limits(seconds, self._options.memory_mib, seed=self._options.seed)
         arguments = (query, choice.encoding.name, choice.backend.name, limits)
@@ -107,9 +116,9 @@ class Solvers:
         )
         return replayed(query, found)
 
-    def trust(self, found: QueryAnswer) -> str:
-        """What an answer rests on."""
-        return self._trust[f"{found.encoding}:{found.backend}"]
+    def backend(self, found: QueryAnswer) -> Backend[Any]:
+        """Whose answer this is."""
+        return self._asked[found.encoding, found.backend]
 
     def _worker(self, name: str) -> Worker:
         if name not in self._workers:
@@ -126,27 +135,35 @@ def replayed(query: Query, found: QueryAnswer) -> QueryAnswer:
     difference = replay(query.problem, [found.witness])[0].difference[query.output]
     if query.problem.region.contains(found.witness) and query.side * difference > query.bound:
         return found
-    reason = f"{found.backend} claims a violation that exact replay refutes: the difference there is {float(difference)!r}"
+    reason = f"{found.backend} claims a violation; replayed exactly, the difference there is only {float(difference)!r}"
     return replace(found, status=Status.UNKNOWN, witness=None, reason=reason)
 
 
-def choices(query: Query, options: Options) -> list[Choice]:
-    """The usable solvers for a query, the best first.
+def validate(options: Options) -> None:
+    """Can the encoding and the solver that the user named be used here at all?
 
     Raises:
-        BackendError: when the user named an encoding or backend that cannot be used here.
+        BackendError: saying what is missing.
     """
+    named = [] if options.encoding in (AUTO, NONE) else [load(options.encoding)]
+    candidates = named or list(encodings().values() if options.backend else ())
+    refusals: list[str] = []
+    usable = [candidate for encoding in candidates for candidate in _usable(encoding, options, refusals)]
+    if candidates and not usable:
+        raise BackendError("; ".join(refusals))
+
+
+def choices(query: Query, options: Options) -> tuple[list[Choice], str]:
+    """The usable solvers for a query, the best first; and why the others are not."""
     offered = encodings() if options.encoding == AUTO else {options.encoding: load(options.encoding)}
-    found, refusals = [], []
+    found, refusals = list[Choice](), list[str]()
     for encoding in offered.values():
         refusal = encoding.refuses(query)
         if refusal:
             refusals.append(f"{encoding.name}: {refusal}")
         else:
             found += [Choice(encoding, b) for b in _usable(encoding, options, refusals)]
-    if not found:
-        raise BackendError("no encoding can take this query: " + "; ".join(refusals))
-    return sorted(found, key=lambda choice: _rank(choice, query, options))
+    return sorted(found, key=lambda choice: _rank(choice, query, options)), "; ".join(refusals)
 
 
 def _usable(encoding: Encoding, options: Options, refusals: list[str]) -> list[Backend[Any]]:
@@ -159,8 +176,9 @@ def _usable(encoding: Encoding, options: Options, refusals: list[str]) -> list[B
             refusals.append(f"{candidate.name}: {missing}")
         else:
             usable.append(candidate)
-    if not usable and not any(b.name == options.backend for b in encoding.backends()):
-        refusals.append(f"{encoding.name} has no backend {options.backend!r}")
+    if options.backend and options.backend not in [b.name for b in encoding.backends()]:
+        known = ", ".join(b.name for b in encoding.backends())
+        refusals.append(f"encoding {encoding.name} has no backend {options.backend!r}; it has {known}")
     return usable
 
 
@@ -183,7 +201,10 @@ def unstable_neurons(query: Query) -> int:
 
 def _decide(run: Investigation, solvers: Solvers, query: Query, share: float) -> QueryAnswer:
     """The best solver's answer, or the next encoding's if it has none."""
-    ranked = choices(query, run.options)
+    ranked, refusals = choices(query, run.options)
+    if not ranked:
+        run.reasons.append(refusals)
+        return QueryAnswer(Status.UNKNOWN, "none", "none", 0.0, reason=refusals)
     first = solvers.ask(ranked[0], query, max(share * FIRST_SHARE, 0.1))
     found = _accept(run, solvers, first)
     other = _other_encoding(ranked, found)
@@ -196,7 +217,7 @@ def _decide(run: Investigation, solvers: Solvers, query: Query, share: float) ->
 
 def _accept(run: Investigation, solvers: Solvers, found: QueryAnswer) -> QueryAnswer:
     """Refuse a numerical solver's "no solution" where only exact answers count; keep unknown's reason."""
-    numerical = found.status is Status.UNSAT and solvers.trust(found).startswith("milp:")
+    numerical = found.status is Status.UNSAT and not solvers.backend(found).exact
     if numerical and run.options.trust is Trust.EXACT:
         found = replace(
             found, status=Status.UNKNOWN, reason=f"{found.backend} finds no violation, but only numerically"
@@ -218,7 +239,7 @@ def _cross_check(
     sampled = mode is CrossCheck.SAMPLE and number % SAMPLED_SHARE == run.options.seed % SAMPLED_SHARE
     if first.status is Status.UNKNOWN or not (mode is CrossCheck.ALL or sampled):
         return []
-    ranked = choices(query, replace(run.options, encoding=AUTO, backend=None))
+    ranked, _ = choices(query, replace(run.options, encoding=AUTO, backend=None))
     other = _other_encoding(ranked, first)
     if other is None:
         return []

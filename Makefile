@@ -1,0 +1,67 @@
+# Everything a developer does here. `make` lists the targets; the first one that needs it builds .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# The first of these that is Python 3.11 or newer and can make a virtual environment is used.
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+
+FITNESS := import sys, importlib.util as u; \
+  old = sys.version_info < (3, 11); \
+  bare = not (u.find_spec("venv") and u.find_spec("ensurepip")); \
+  sys.exit("is Python %d.%d, too old" % sys.version_info[:2] if old \
+  else "cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)" if bare else None)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test quick lint type bench clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+	  while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
+
+venv: $(STAMP) ## make .venv with qsmt and all tools in it, at the pinned versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@python=; why=; \
+	for candidate in $(PYTHON); do \
+	  command -v "$$candidate" >/dev/null 2>&1 || continue; \
+	  if reason=$$("$$candidate" -c '$(FITNESS)' 2>&1); then python=$$candidate; break; fi; \
+	  why="$$why; $$candidate $$(printf '%s' "$$reason" | tail -n 1)"; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "make: qsmt needs Python 3.11 or newer$${why:-; none of these is here: $(PYTHON)}; name one: make PYTHON=..." >&2; \
+	  exit 1; \
+	fi; \
+	if [ ! -x $(BIN)/python ] || [ ! -x $(BIN)/pip ]; then \
+	  echo "making $(VENV) with $$("$$python" --version)" >&2; \
+	  "$$python" -m venv --clear $(VENV) || exit 1; \
+	fi
+	@echo "installing qsmt and its tools into $(VENV) (once; about a minute)" >&2
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## a controller proved at 8 bits, refuted at 4, and the provable bound per bit width
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/pendulum/demo.sh
+
+test: $(STAMP) ## all tests, on two processes
+	@$(BIN)/python -m pytest -n 2
+
+quick: $(STAMP) ## the tests that are not marked slow
+	@$(BIN)/python -m pytest -n 2 -m "not slow"
+
+lint: $(STAMP) ## ruff, formatting, and the arrows between the packages
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+type: $(STAMP) ## mypy --strict
+	@$(BIN)/mypy
+
+bench: $(STAMP) ## the benchmarks
+	@$(BIN)/python -m benchmarks.run
+
+clean: ## remove .venv and everything that was built or cached
+	@rm -rf $(VENV) build dist *.egg-info
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,157 @@
+"""Exact bounds of every value of a network over a region: what big-M constants and pruning rest on.
+
+Interval arithmetic in integers and `Fraction`s, op by op, met with the facts that analysis has proved.
+So nothing here depends on the facts being there or finite, and everything is as tight as they are.
+
+Bounds of real values are rounded outward to doubles after each op, which keeps the rationals short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor, isfinite
+from typing import TypeAlias
+
+import numpy as np
+
+from qsmt.arith.outward import float_down, float_up
+from qsmt.arith.real import ExactArray, exact_array
+from qsmt.errors import SoundnessError
+from qsmt.facts import Interval
+from qsmt.ir.network import Network, layers
+from qsmt.ir.ops import Affine, Clamp, Op, Relu, Requantize, Value
+from qsmt.ir.rules import Rules
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Range:
+    """Elementwise bounds of a vector: Python integers for codes, `Fraction`s for reals."""
+
+    lower: ExactArray
+    upper: ExactArray
+
+    def meet(self, other: Range) -> Range:
+        return Range(np.maximum(self.lower, other.lower), np.minimum(self.upper, other.upper))
+
+    def within(self, lower: int, upper: int) -> bool:
+        return bool((self.lower >= lower).all() and (self.upper <= upper).all())
+
+
+Rule: TypeAlias = Callable[..., Range]
+RULES: Rules[Rule] = Rules("the exact bounds of the MILP encoding")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranges:
+    """The bounds of each value of one network by name, and why it may be beyond linear rows."""
+
+    of: dict[str, Range]
+    obstacles: tuple[str, ...]
+
+
+def ranges(network: Network, start: Range, proved: Sequence[tuple[Interval, Interval]]) -> Ranges:
+    """Bounds of every value, given those of the input and the facts (pre, post) of each layer."""
+    facts: dict[str, list[Interval]] = {}
+    for layer, (pre, post) in zip(layers(network), proved, strict=True):
+        facts.setdefault(layer.pre.name, []).append(pre)
+        facts.setdefault(layer.post.name, []).append(post)
+    current, found, obstacles = start, {network.input.name: start}, list[str]()
+    for op in network.ops:
+        obstacles += _obstacles(op, current)
+        current = RULES[type(op)](op, current)
+        for interval in facts.get(op.out.name, ()):
+            current = _met(op.out, current, interval)
+        found[op.out.name] = current
+    return Ranges(found, tuple(obstacles))
+
+
+def _met(value: Value, own: Range, proved: Interval) -> Range:
+    to_low, to_high = (Fraction, Fraction) if isinstance(value.type.element, Real) else (ceil, floor)
+    lower = [to_low(v) if isfinite(v) else a for v, a in zip(proved.lower.tolist(), own.lower, strict=True)]
+    upper = [to_high(v) if isfinite(v) else b for v, b in zip(proved.upper.tolist(), own.upper, strict=True)]
+    met = own.meet(Range(exact_array(lower, own.lower.shape), exact_array(upper, own.upper.shape)))
+    if (met.lower > met.upper).any():
+        raise SoundnessError(f"%{value.name}: the analysis and exact interval arithmetic share no value")
+    return met
+
+
+# --- one rule per op -----------------------------------------------------------------------------------
+
+
+@RULES.register(Affine)
+def _affine(op: Affine, x: Range) -> Range:
+    if isinstance(op.out.type.element, Real):
+        return _outward(_product(op.weight.reals.fractions, op.bias.reals.fractions, x))
+    exact, kind = _product(*op.integers, x), op.out.type.element
+    if _wraps(op, exact):
+        assert isinstance(kind, Accumulator)
+        return Range(np.full_like(exact.lower, kind.min), np.full_like(exact.upper, kind.max))
+    return exact
+
+
+@RULES.register(Relu)
+def _relu(_: Relu, x: Range) -> Range:
+    return Range(np.maximum(x.lower, 0), np.maximum(x.upper, 0))
+
+
+@RULES.register(Clamp)
+def _clamp(op: Clamp, x: Range) -> Range:
+    return Range(*(_clamped(op, end) for end in (x.lower, x.upper)))
+
+
+def _clamped(op: Clamp, x: ExactArray) -> ExactArray:
+    codes = not isinstance(op.out.type.element, Real)
+    lower, upper = (v if v is None or not codes else int(v) for v in (op.lower, op.upper))
+    above = x if lower is None else np.maximum(x, lower)
+    return above if upper is None else np.minimum(above, upper)
+
+
+@RULES.register(Requantize)
+def _requantize(op: Requantize, x: Range) -> Range:
+    rule = op.rule
+    if not _is_monotone(op, x):
+        return Range(np.full_like(x.lower, rule.target.min), np.full_like(x.upper, rule.target.max))
+    apply = np.frompyfunc(rule.apply, 1, 1)
+    return Range(apply(x.lower), apply(x.upper))
+
+
+def _product(weight: ExactArray, bias: ExactArray, x: Range) -> Range:
+    positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
+    return Range(
+        positive @ x.lower + negative @ x.upper + bias, positive @ x.upper + negative @ x.lower + bias
+    )
+
+
+def _outward(x: Range) -> Range:
+    lower = exact_array((_double(v, float_down) for v in x.lower), x.lower.shape)
+    return Range(lower, exact_array((_double(v, float_up) for v in x.upper), x.upper.shape))
+
+
+def _double(value: Fraction, rounded: Callable[[Fraction], float]) -> Fraction:
+    near = rounded(value)
+    return Fraction(near) if isfinite(near) else value
+
+
+# --- what linear rows cannot say ---------------------------------------------------------------------------
+
+
+def _obstacles(op: Op, x: Range) -> Iterator[str]:
+    if isinstance(op, Affine) and not isinstance(op.out.type.element, Real):
+        if _wraps(op, _product(*op.integers, x)):
+            yield f"the accumulator %{op.out.name} may wrap around on this region"
+    elif isinstance(op, Requantize) and not _is_monotone(op, x):
+        yield f"%{op.out.name} may overflow on this region, where {op.overflow} is not monotone"
+
+
+def _wraps(op: Affine, exact: Range) -> bool:
+    kind = op.out.type.element
+    wraps = isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP
+    return wraps and isinstance(kind, Accumulator) and not exact.within(kind.min, kind.max)
+
+
+def _is_monotone(op: Requantize, x: Range) -> bool:
+    pairs = zip(x.lower, x.upper, strict=True)
+    return all(op.rule.is_monotone(low, high) for low, high in pairs)

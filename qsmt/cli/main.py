@@ -1,0 +1,87 @@
+"""The command line: parses, calls one function, prints its report, and exits with the promised code.
+
+Exit codes: 0 verified (or done), 1 falsified, 2 bad input or usage, 3 unknown, 4 soundness alarm,
+70 internal error, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the parallelism is --jobs; must precede numpy
+
+import typer
+
+from qsmt.cli import analyze, check, doctor, export, replay
+from qsmt.errors import BackendError, InputError, SoundnessError
+
+BAD_INPUT, ALARM, INTERNAL, INTERRUPTED = 2, 4, 70, 130
+
+CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+"""The base of all usage errors, which typer does not export."""
+
+app = typer.Typer(
+    name="qsmt",
+    help="Proves how far a quantized network can be from its float original, or finds the input that breaks the bound.",
+    epilog="Exit codes: 0 verified or done, 1 falsified, 2 bad input or usage, 3 unknown, 4 soundness alarm, "
+    "70 internal error, 130 interrupted.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: it must come up at once
+    pretty_exceptions_enable=False,
+)
+app.command("check")(check.command)
+app.command("analyze")(analyze.command)
+app.command("replay")(replay.command)
+app.command("export")(export.command)
+app.command("doctor")(doctor.command)
+
+
+@app.callback(invoke_without_command=True)
+def _root(*, version: bool = typer.Option(default=False, help="Show the version and exit.")) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        sys.stdout.write(f"qsmt {version_of('qsmt')}\n")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the `qsmt` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; its exit code."""
+    try:
+        return app(arguments, standalone_mode=False) or 0
+    except typer.Exit as ended:
+        return ended.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", INTERRUPTED)
+    except (InputError, BackendError) as error:
+        return _complain(str(error), BAD_INPUT)
+    except SoundnessError as error:
+        return _complain(f"SOUNDNESS ALARM: {error}", ALARM)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; not our error
+        return 0
+    except CLICK_ERROR as error:
+        return _complain(error.format_message(), BAD_INPUT)  # type: ignore[attr-defined]
+    except Exception:  # the last resort: say so, and where to look
+        return _internal_error()
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"qsmt: {' '.join(message.split())}\n")
+    return code
+
+
+def _internal_error() -> int:
+    if os.environ.get("QSMT_TRACEBACK"):
+        traceback.print_exc()
+    kind, error, _ = sys.exc_info()
+    said = f"{kind.__name__ if kind else 'error'}: {error}"
+    return _complain(f"internal error ({said}); set QSMT_TRACEBACK=1 for the traceback and please report it", INTERNAL)

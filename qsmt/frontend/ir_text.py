@@ -1,0 +1,32 @@
+"""The frontend of the IR's own textual form (`.qir`), which `qsmt.ir.text` prints and parses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qsmt.errors import MalformedModel
+from qsmt.frontend.base import read_file
+
+if TYPE_CHECKING:
+    from qsmt.ir.network import Network
+
+
+class IrTextFrontend:
+    """Reads `.qir` files."""
+
+    name = "IR text (.qir)"
+
+    def accepts(self, path: Path) -> bool:
+        return path.suffix.lower() == ".qir"
+
+    def load(self, path: Path) -> Network:
+        from qsmt.ir.text import parse
+
+        try:
+            text = read_file(path).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise MalformedModel(
+                f"is not UTF-8 text: byte {error.start} begins no character", where=path
+            ) from None
+        return parse(text, where=str(path))

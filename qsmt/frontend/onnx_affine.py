@@ -1,0 +1,323 @@
+"""Lowers a graph of linear ops and activations to a chain of `Affine`, `Relu` and `Clamp`, exactly.
+
+A computed tensor is held as a shape and a pending affine map from the last value that was emitted:
+
+    Elementwise   y_i = scale_i * base[index_i] + offset_i     (also every relabelling and broadcast)
+    Full          y   = weight @ base + bias
+
+Linear ops compose maps; an activation emits ("flushes") the pending one. An elementwise map folds into the
+full map before it if that is pending, else into the one after it; two full maps in a row stay two ops,
+so that no product of two layers is ever formed. All numbers are exact (`onnx_exact`).
+
+Memory is bounded before it is allocated: `Lowering.spend` counts the elements of all maps of one model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from qsmt.arith.real import IntArray, RealTensor
+from qsmt.frontend.onnx_exact import (
+    Array,
+    BeyondLimits,
+    image,
+    is_filled,
+    product,
+    rearranged,
+    scattered,
+    total,
+)
+from qsmt.ir.network import Network
+from qsmt.ir.ops import Affine, Const, Op, Value
+from qsmt.ir.types import Real, TensorType
+from qsmt.ir.verify import MAX_ELEMENTS, verify
+
+MAX_WORK = 2 * MAX_ELEMENTS
+"""The elements of all affine maps that are formed for one model, a rational counting as 16: a gigabyte."""
+
+_RATIONAL_COST = 16
+_MAX_NAME = 80
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Elementwise:
+    """`y_i = scale_i * base[index_i] + offset_i`."""
+
+    index: IntArray
+    scale: RealTensor
+    offset: RealTensor
+
+    @property
+    def is_relabelling(self) -> bool:
+        """Are the elements of `y` just elements of the base?"""
+        return is_filled(self.scale, 1.0) and is_filled(self.offset, 0.0)
+
+    def is_in_order(self, size: int) -> bool:
+        """Does `y_i` read `base[i]`, for the whole base of this size?"""
+        return np.array_equal(self.index, np.arange(size))
+
+    @property
+    def is_injective(self) -> bool:
+        """Is no element of the base read twice?"""
+        return np.unique(self.index).size == self.index.size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Full:
+    """`y = weight @ base + bias`."""
+
+    weight: RealTensor
+    bias: RealTensor
+
+
+Pending: TypeAlias = Elementwise | Full
+P = TypeVar("P", Elementwise, Full)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Computed:
+    """A tensor that depends on the network's input: in row-major order, `pending` applied to `base`."""
+
+    name: str
+    shape: tuple[int, ...]
+    base: Value
+    pending: Pending
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def labels(self) -> IntArray:
+        """Each element's position in row-major order."""
+        return np.arange(self.size).reshape(self.shape)
+
+
+def identity(size: int) -> Elementwise:
+    """`y = base`."""
+    ones, zeros = RealTensor.of_floats(np.ones(size)), RealTensor.of_floats(np.zeros(size))
+    return Elementwise(np.arange(size), ones, zeros)
+
+
+class Lowering:
+    """The network under construction. Values are emitted once; what the output does not need is dropped."""
+
+    def __init__(self, name: str, source: str, shape: tuple[int, ...]) -> None:
+        self._name = _legal(name)
+        self._taken: dict[str, int] = {}
+        self._definitions: dict[str, Op] = {}
+        self._spent = 0
+        size = self.affordable(prod(shape))
+        self._source = Value(self._unique(source), TensorType((size,), Real()))
+        self.input = Computed(source, shape, self._source, identity(size))
+
+    # --- linear ops ---
+
+    def rearrange(self, x: Computed, how: Callable[[Array], Array]) -> Computed:
+        """`x` in another arrangement; `how` moves, drops or repeats elements and computes nothing."""
+        labels = how(x.labels)
+        index = labels.ravel()
+        self.affordable(index.size)
+        if np.array_equal(index, np.arange(x.size)):
+            return replace(x, shape=labels.shape)
+        return replace(x, shape=labels.shape, pending=self._select(x.pending, index))
+
+    def scale(self, x: Computed, factor: RealTensor) -> Computed:
+        """`factor * x`, elementwise; the factor has the shape of `x`."""
+        flat = rearranged(factor, np.ravel)
+        if is_filled(flat, 1.0):
+            return x
+        match x.pending:
+            case Elementwise(index, scale, offset):
+                scaled = Elementwise(index, product(scale, flat), product(offset, flat))
+                return replace(x, pending=self._charged(scaled))
+            case Full(weight, bias):
+                rows = rearranged(flat, lambda v: v[:, None])
+                return replace(x, pending=self._charged(Full(product(weight, rows), product(bias, flat))))
+
+    def shift(self, x: Computed, offset: RealTensor) -> Computed:
+        """`x + offset`, elementwise; the offset has the shape of `x`."""
+        flat = rearranged(offset, np.ravel)
+        match x.pending:
+            case Elementwise():
+                pending: Pending = replace(x.pending, offset=total(x.pending.offset, flat))
+            case Full():
+                pending = replace(x.pending, bias=total(x.pending.bias, flat))
+        self.spend(x.size)
+        return replace(x, pending=pending)
+
+    def contract(self, x: Computed, constant: RealTensor, *, computed_left: bool) -> Computed:
+        """The matrix product of `x` and a constant, in the order told, as numpy and ONNX define it.
+
+        Raises:
+            ValueError: if the shapes do not fit.
+        """
+        weight, shape = self._contraction(x, constant, computed_left=computed_left)
+        bias = RealTensor.of_floats(np.zeros(weight.shape[0]))
+        return self._map(x, Full(weight, bias), shape)
+
+    def _contraction(
+        self, x: Computed, constant: RealTensor, *, computed_left: bool
+    ) -> tuple[RealTensor, tuple[int, ...]]:
+        """The matrix of a matrix product, and the shape of its result.
+
+        Both operands get the axes (batch, row, column, inner): entry (b, i, j) of the result sums over k
+        the constant's element times the element of `x` at the same place, so every element of the constant
+        is one entry of the matrix (or, if it is broadcast, several).
+        """
+        shapes = (x.shape, constant.shape) if computed_left else (constant.shape, x.shape)
+        result = _product_shape(*shapes)
+        self.affordable(prod(result) * x.size)
+        align = (_left, _right) if computed_left else (_right, _left)
+        columns, entries = align[0](x.labels), rearranged(constant, align[1])
+        axes = np.broadcast_shapes(columns.shape, entries.shape)
+        rows = np.arange(prod(result)).reshape(axes[:-1])[..., None]
+        return scattered((prod(result), x.size), (rows, columns), entries), result
+
+    def _map(self, x: Computed, full: Full, shape: tuple[int, ...]) -> Computed:
+        """`full` applied to `x`; folded into what is pending if that is elementwise."""
+        self._charged(full)
+        if isinstance(x.pending, Elementwise) and x.pending.is_injective:
+            folded = self._folded(full, x.pending, x.base.size)
+            return replace(x, shape=shape, pending=folded)
+        return replace(self.flush(x), shape=shape, pending=full)
+
+    def _folded(self, full: Full, inner: Elementwise, size: int) -> Full:
+        """`full` after `inner`, which reads each element of a base of this size at most once."""
+        weight = full.weight
+        if not is_filled(inner.scale, 1.0):
+            weight = product(weight, inner.scale)
+        if not inner.is_in_order(size):
+            m = weight.shape[0]
+            self.affordable(m * size)
+            weight = scattered((m, size), (np.arange(m)[:, None], inner.index[None, :]), weight)
+        bias = full.bias
+        if not is_filled(inner.offset, 0.0):
+            bias = total(bias, image(full.weight, inner.offset))
+        return full if weight is full.weight and bias is full.bias else self._charged(Full(weight, bias))
+
+    def _select(self, pending: Pending, index: IntArray) -> Pending:
+        """The rows of `pending` with these numbers."""
+
+        def rows(numbers: RealTensor) -> RealTensor:
+            return rearranged(numbers, lambda array: array[index])
+
+        match pending:
+            case Elementwise():
+                chosen = pending.index[index]
+                return self._charged(Elementwise(chosen, rows(pending.scale), rows(pending.offset)))
+            case Full(weight, bias):
+                self.affordable(index.size * weight.shape[1])
+                return self._charged(Full(rows(weight), rows(bias)))
+
+    # --- emission ---
+
+    def activate(self, x: Computed, name: str, op: Callable[[Value, Value], Op]) -> Computed:
+        """An elementwise op `op(out, x)` on `x`; it commutes with a pending relabelling."""
+        relabelled = isinstance(x.pending, Elementwise) and x.pending.is_relabelling
+        if not relabelled or x.base == self._source:
+            x = self.flush(x)
+        out = Value(self._unique(name), x.base.type)
+        self._definitions[out.name] = op(out, x.base)
+        return replace(x, base=out)
+
+    def flush(self, x: Computed) -> Computed:
+        """`x` as a value of its own, defined by one affine op."""
+        full = self._full(x)
+        m = x.size
+        out = Value(self._unique(x.name), TensorType((m,), Real()))
+        weight = Const(f"{out.name}.weight", TensorType(full.weight.shape, Real()), full.weight)
+        bias = Const(f"{out.name}.bias", TensorType((m,), Real()), full.bias)
+        self._definitions[out.name] = Affine(out, x.base, weight, bias)
+        return replace(x, base=out, pending=identity(m))
+
+    def _full(self, x: Computed) -> Full:
+        if isinstance(x.pending, Full):
+            return x.pending
+        shape = (x.size, x.base.size)
+        self.spend(prod(shape))
+        weight = scattered(shape, (np.arange(x.size), x.pending.index), x.pending.scale)
+        return self._charged(Full(weight, x.pending.offset))
+
+    def network(self, output: Computed) -> Network:
+        """The network that ends with this tensor, verified."""
+        done = (
+            isinstance(output.pending, Elementwise)
+            and output.pending.is_relabelling
+            and output.pending.is_in_order(output.base.size)
+        )
+        value = output.base if done and output.base != self._source else self.flush(output).base
+        ops: list[Op] = []
+        while value != self._source:
+            ops.append(self._definitions[value.name])
+            value = ops[-1].x
+        return verify(Network(self._name, "real", self._source, tuple(reversed(ops))))
+
+    # --- limits and names ---
+
+    def affordable(self, elements: int) -> int:
+        """`elements`, if one tensor may have so many."""
+        if not 1 <= elements <= MAX_ELEMENTS:
+            what = (
+                "a tensor with no elements" if elements < 1 else f"a tensor or matrix of {elements} elements"
+            )
+            raise BeyondLimits(f"{what}; the limit is {MAX_ELEMENTS}")
+        return elements
+
+    def spend(self, elements: int) -> None:
+        """Count the elements of a map that is about to be formed."""
+        self._spent += elements
+        if self._spent > MAX_WORK:
+            raise BeyondLimits(f"more than {MAX_WORK} elements in all its affine maps together")
+
+    def _charged(self, pending: P) -> P:
+        """`pending`, counted."""
+        parts = (
+            (pending.weight, pending.bias) if isinstance(pending, Full) else (pending.scale, pending.offset)
+        )
+        for part in parts:
+            self.spend(part.nearest.size * (1 if part.rationals is None else _RATIONAL_COST))
+        return pending
+
+    def _unique(self, name: str) -> str:
+        """A legal name like this one that no other value has."""
+        base = candidate = _legal(name)
+        while candidate in self._taken:
+            self._taken[base] += 1
+            candidate = f"{base}.{self._taken[base]}"
+        self._taken[candidate] = 1
+        return candidate
+
+
+def _legal(name: str) -> str:
+    """`name` with every character that IR names cannot have replaced, and cut to a readable length."""
+    return re.sub(r"[^\w.:/-]", "_", name[:_MAX_NAME]) or "_"
+
+
+def _product_shape(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a matrix product, for operands of one axis or more."""
+    if not left or not right or left[-1] != right[-min(2, len(right))]:
+        raise ValueError(f"multiplies shapes {list(left)} and {list(right)}, which do not fit")
+    try:
+        batch = np.broadcast_shapes(left[:-2], right[:-2])
+    except ValueError:
+        raise ValueError(f"multiplies shapes {list(left)} and {list(right)}, which do not fit") from None
+    return batch + left[-2:-1] + (right[-1:] if len(right) > 1 else ())
+
+
+def _left(array: Array) -> Array:
+    """A left operand on the axes (batch, row, column, inner)."""
+    matrix = array[None, :] if array.ndim == 1 else array
+    return matrix[..., :, None, :]
+
+
+def _right(array: Array) -> Array:
+    """A right operand on the axes (batch, row, column, inner)."""
+    matrix = array[:, None] if array.ndim == 1 else array
+    return np.swapaxes(matrix, -1, -2)[..., None, :, :]

@@ -1,0 +1,176 @@
+"""A table of a TOML file whose every complaint says where: file, key path, what, and what to do.
+
+TOML's numbers stay as they were written (see `Decimal`), so that a reader can take them exactly.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from qsmt.errors import MalformedProblem
+from qsmt.frontend.exact_number import checked_size, exact_number
+
+MAX_BYTES = 16 * 2**20
+
+E = TypeVar("E", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class Decimal:
+    """A TOML float as it was written."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, and where it stands."""
+
+    file: str
+    path: str  # dotted; "" is the whole file
+    entries: Mapping[str, object]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.entries
+
+    def __getitem__(self, key: str) -> object:
+        if key not in self.entries:
+            self.fail(key, "is missing")
+        return self.entries[key]
+
+    def fail(self, key: str, what: str, *, hint: str | None = None) -> NoReturn:
+        raise MalformedProblem(what, where=f"{self.file}, {self._place(key)}", hint=hint)
+
+    def only(self, *known: str) -> Table:
+        """This table, if it has no other keys."""
+        for key in self.entries:
+            if key not in known:
+                near = get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+                self.fail(shown(key, quoted=False), "is not a key of this table", hint=hint)
+        return self
+
+    def table(self, key: str) -> Table:
+        value = self[key]
+        if not isinstance(value, dict):
+            self.fail(key, f"is {shown(value)}, not a table")
+        return Table(self.file, self._place(key), value)
+
+    def text(self, key: str) -> str:
+        value = self[key]
+        if not isinstance(value, str):
+            self.fail(key, f"is {shown(value)}, not a string")
+        return value
+
+    def choice(self, key: str, options: type[E]) -> E:
+        value = self.text(key)
+        if value not in list(options):
+            self.fail(key, f"is {shown(value)}, not one of {', '.join(options)}")
+        return options(value)
+
+    def boolean(self, key: str) -> bool:
+        value = self[key]
+        if not isinstance(value, bool):
+            self.fail(key, f"is {shown(value)}, not true or false")
+        return value
+
+    def integer(self, key: str) -> int:
+        return self._integer(key, self[key])
+
+    def number(self, key: str) -> Fraction:
+        return self._number(key, self[key])
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        return tuple(self._integer(f"{key}[{i}]", v) for i, v in enumerate(self._list(key)))
+
+    def numbers(self, key: str) -> tuple[Fraction, ...]:
+        return tuple(self._number(f"{key}[{i}]", v) for i, v in enumerate(self._list(key)))
+
+    def _place(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+    def _list(self, key: str) -> list[object]:
+        value = self[key]
+        if not isinstance(value, list):
+            self.fail(key, f"is {shown(value)}, not a list")
+        if not value:
+            self.fail(key, "is an empty list")
+        return value
+
+    def _integer(self, key: str, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.fail(key, f"is {shown(value)}, not an integer")
+        return value
+
+    def _number(self, key: str, value: object) -> Fraction:
+        try:
+            match value:
+                case bool():
+                    pass
+                case int():
+                    return checked_size(Fraction(value))
+                case Decimal(text):
+                    return exact_number(text.replace("_", ""))
+                case str():
+                    return exact_number(value)
+        except ValueError as error:
+            self.fail(key, f"is not usable: {error}")
+        self.fail(key, f"is {shown(value)}, not a number", hint='write 0.05 or "1/20"')
+
+
+def read_toml(path: Path) -> Table:
+    """The whole file as one table.
+
+    Raises:
+        MalformedProblem: when there is no such file, or it is not TOML.
+    """
+    try:
+        text = _read(path).decode("utf-8-sig")
+        entries = tomllib.loads(text, parse_float=Decimal)
+    except UnicodeDecodeError as error:
+        raise MalformedProblem(f"is not UTF-8 text (byte {error.start})", where=path) from None
+    except RecursionError:
+        raise MalformedProblem("is nested too deeply", where=path) from None
+    except ValueError as error:  # TOMLDecodeError, or an integer of more digits than Python reads
+        raise MalformedProblem(f"is not TOML: {error}", where=path) from None
+    return Table(str(path), "", entries)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            found = "is a directory" if path.is_dir() else "there is no such file"
+            raise MalformedProblem(found, where=path, hint="give a problem file")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise MalformedProblem(f"cannot be read: {reason}", where=repr(str(path))) from None
+    if len(raw) > MAX_BYTES:
+        raise MalformedProblem(f"is larger than {MAX_BYTES // 2**20} MiB", where=path)
+    return raw
+
+
+def shown(value: object, *, quoted: bool = True) -> str:
+    """A value as an error message shows it: on one line, printable, and not too long."""
+    match value:
+        case bool():
+            text = str(value).lower()
+        case Decimal(text):
+            pass
+        case int() if abs(value) >= 10**40:
+            text = "a huge integer"
+        case str():
+            text = repr(value) if quoted else repr(value)[1:-1]
+        case list() | dict():
+            text = "a list" if isinstance(value, list) else "a table"
+        case _:
+            text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

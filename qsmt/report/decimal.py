@@ -1,0 +1,36 @@
+"""Numbers for people: few digits, and never a digit that claims more than is known."""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from fractions import Fraction
+from math import isinf
+
+DIGITS = 6
+
+
+def upper(value: float) -> str:
+    """`value` in few digits, rounded up: for the upper end of a bound."""
+    return _short(value, ROUND_CEILING)
+
+
+def lower(value: float) -> str:
+    """`value` in few digits, rounded down: for the lower end of a bound."""
+    return _short(value, ROUND_FLOOR)
+
+
+def near(value: Fraction | float) -> str:
+    """`value` in few digits, rounded to nearest."""
+    return f"{float(value):.{DIGITS}g}"
+
+
+def exact(value: Fraction) -> str:
+    """An exact number, as a decimal where that is short."""
+    text = format(Decimal(value.numerator) / Decimal(value.denominator), "f")
+    return text if len(text) <= 12 and Fraction(text) == value else near(value)
+
+
+def _short(value: float, rounding: str) -> str:
+    if isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{Context(prec=DIGITS, rounding=rounding).create_decimal(Decimal(value)).normalize():g}"

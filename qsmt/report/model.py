@@ -1,0 +1,123 @@
+"""A report: one value with everything a command found, which every renderer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
+from typing import Any
+
+from qsmt.engine.check import CheckResult
+from qsmt.engine.investigation import OutputRange, Stage
+from qsmt.problem import Problem
+from qsmt.verdict import Falsified, Unknown, Verdict, Verified, name
+
+SCHEMA = "qsmt.report/1"
+
+PACKAGES = ("qsmt", "numpy", "onnx", "z3-solver", "pysmt", "bitwuzla", "highspy", "gurobipy")
+"""Whose versions a report names."""
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """The versions of qsmt and of what it relies on; absent packages are left out."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one run of one command found about one problem."""
+
+    command: str
+    problem: Problem
+    source: Mapping[str, Any]
+    outputs: tuple[OutputRange, ...]
+    seconds: float
+    verdict: Verdict | None = None
+    stages: tuple[Stage, ...] = ()
+    layers: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=versions)
+
+    @staticmethod
+    def of_check(result: CheckResult, *, source: Mapping[str, Any], notes: tuple[str, ...]) -> Report:
+        """The report of `qsmt check`."""
+        return Report(
+            command="check",
+            problem=result.problem,
+            source=source,
+            outputs=result.outputs,
+            seconds=result.seconds,
+            verdict=result.verdict,
+            stages=result.stages,
+            notes=notes,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The fixed JSON form (docs/cli.md), plus `source` and `notes`; `layers` where there are any."""
+        found: dict[str, Any] = {
+            "schema": SCHEMA,
+            "command": self.command,
+            "verdict": name(self.verdict) if self.verdict is not None else None,
+            "problem_sha256": self.problem.sha256,
+            "outputs": [_output(o) for o in self.outputs],
+            "witness": _witness(self.verdict),
+            "trust": list(self.verdict.trust)
+            if isinstance(self.verdict, Verified)
+            else _replayed(self.verdict),
+            "stages": [
+                {"name": s.name, "seconds": round(s.seconds, 6), "summary": s.summary, **s.figures}
+                for s in self.stages
+            ],
+            "seconds": round(self.seconds, 6),
+            "reason": self.verdict.reason if isinstance(self.verdict, Unknown) else None,
+            "versions": dict(self.versions),
+            "source": dict(self.source),
+            "notes": list(self.notes),
+        }
+        return {**found, "layers": [dict(layer) for layer in self.layers]} if self.layers else found
+
+
+def number(value: Fraction) -> int | float | str:
+    """An exact rational as JSON: an integer, a double that equals it, or the string "p/q"."""
+    if value.denominator == 1:
+        return value.numerator
+    try:
+        nearest = float(value)
+    except OverflowError:
+        return str(value)
+    return nearest if isfinite(nearest) and Fraction(nearest) == value else str(value)
+
+
+def _output(found: OutputRange) -> dict[str, Any]:
+    pair = found.witnessed
+    reached = None if pair is None else [float(e.difference[found.index]) for e in pair]
+    certified = [end if isfinite(end) else None for end in found.certified]
+    return {"index": found.index, "certified": certified, "witnessed": reached}
+
+
+def _witness(verdict: Verdict | None) -> dict[str, Any] | None:
+    if not isinstance(verdict, Falsified):
+        return None
+    witness = verdict.witness
+    return {
+        "input": [number(v) for v in witness.input],
+        "output": witness.output,
+        "difference": float(witness.difference),
+        "exact": str(witness.difference),
+        "reference": [float(v) for v in witness.reference],
+        "quantized": [float(v) for v in witness.quantized],
+    }
+
+
+def _replayed(verdict: Verdict | None) -> list[str]:
+    return ["replay"] if isinstance(verdict, Falsified) else []

@@ -1,0 +1,162 @@
+"""Reports for people: the verdict first, then what is known, how, and what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from typing import assert_never
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from qsmt.arith.fixed import Fixed
+from qsmt.engine.investigation import OutputRange
+from qsmt.problem import Problem
+from qsmt.report.decimal import exact, lower, near, upper
+from qsmt.report.model import Report
+from qsmt.verdict import Falsified, Unknown, Verdict, Verified, Witness
+
+SHOWN = 12
+"""Rows of a table, or numbers of a vector, that are shown before "..."."""
+
+TRUST = {
+    "dra": "the difference analysis, rounded outward throughout",
+    "enumeration": "both networks run on every point of the grid",
+    "milp-certified": "a branch-and-bound tree whose every leaf was checked in exact arithmetic",
+    "smt": "the bit-vector solver's word that an exact formula has no solution",
+    "milp": "a numerical solver's word that a model has no solution (tolerances apply)",
+}
+
+
+def render(report: Report, *, color: bool = False, width: int = 100) -> str:
+    """The report as text; `color` adds terminal colours."""
+    console = Console(
+        width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
+    )
+    with console.capture() as capture:
+        console.print(Group(*_blocks(report)))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def _blocks(report: Report) -> Iterator[RenderableType]:
+    if report.verdict is not None:
+        yield from _headline(report.verdict, report.problem)
+    if isinstance(report.verdict, Falsified):
+        yield _indented(_witness(report.verdict.witness, report.problem))
+    yield _indented(_outputs(report.outputs, report.problem))
+    if report.layers:
+        yield _indented(_layers(report.layers))
+    if report.stages:
+        yield _indented(_stages(report))
+    yield from (Text(f"  note: {note}") for note in report.notes)
+    yield Text(f"  problem sha256 {report.problem.sha256[:16]}, {report.seconds:.2f} s", style="dim")
+
+
+def _headline(verdict: Verdict, problem: Problem) -> Iterator[RenderableType]:
+    match verdict:
+        case Verified():
+            yield Text.assemble(
+                ("VERIFIED", "bold green"), f"  {_claim(problem)}, for every {_inputs(problem)}"
+            )
+            yield _indented(_trust(verdict.trust))
+        case Falsified():
+            difference = abs(verdict.witness.difference)
+            shown = f"{near(difference)} > {exact(verdict.bound)}"
+            yield Text.assemble(
+                ("FALSIFIED", "bold red"),
+                f"  at output {verdict.witness.output} the networks are {shown} apart",
+            )
+        case Unknown():
+            yield Text.assemble(("UNKNOWN", "bold yellow"), f"  whether {_claim(problem)}: {verdict.reason}")
+        case _:
+            assert_never(verdict)
+
+
+def _claim(problem: Problem) -> str:
+    bounds = set(problem.claim.bounds)
+    limit = exact(bounds.pop()) if len(bounds) == 1 else "its bound"
+    return f"|quantized − reference| ≤ {limit}"
+
+
+def _inputs(problem: Problem) -> str:
+    points = problem.region.points
+    return "input of the box" if points is None else f"one of the {_count(points)} inputs"
+
+
+def _count(points: int) -> str:
+    return f"{points:,}" if points < 10**12 else f"{float(points):.1e}"
+
+
+def _trust(labels: Iterable[str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for number, label in enumerate(labels):
+        table.add_row(
+            "rests on" if number == 0 else "", label, TRUST.get(label, TRUST.get(label.split(":")[0], ""))
+        )
+    return table
+
+
+def _witness(witness: Witness, problem: Problem) -> Table:
+    table = Table.grid(padding=(0, 2))
+    kind = problem.quantized.input.type.element
+    codes = problem.quantized_input(witness.input)
+    table.add_row("input", _vector(witness.input))
+    if isinstance(kind, Fixed):
+        table.add_row("as codes", _vector(codes), str(kind)) if codes != witness.input else None
+    table.add_row("reads as", _vector(problem.reference_input(witness.input)))
+    table.add_row("reference", _vector(witness.reference))
+    table.add_row("quantized", _vector(witness.quantized))
+    table.add_row(
+        "difference", f"{near(witness.difference)} at output {witness.output}, replayed in exact arithmetic"
+    )
+    return table
+
+
+def _vector(values: Iterable[Fraction]) -> str:
+    numbers = list(values)
+    shown = ", ".join(exact(v) for v in numbers[:SHOWN])
+    return f"[{shown}{', … ' + str(len(numbers)) + ' in all' if len(numbers) > SHOWN else ''}]"
+
+
+def _outputs(outputs: tuple[OutputRange, ...], problem: Problem) -> Table:
+    table = _table("output", "certified difference", "witnessed difference", "bound")
+    for found in outputs[:SHOWN]:
+        low, high = found.certified
+        pair = found.witnessed
+        reached = "" if pair is None else f"[{', '.join(near(e.difference[found.index]) for e in pair)}]"
+        bound = exact(problem.claim.of(found.index))
+        table.add_row(str(found.index), f"[{lower(low)}, {upper(high)}]", reached, bound)
+    if len(outputs) > SHOWN:
+        table.add_row("…", f"{len(outputs)} outputs in all", "", "")
+    return table
+
+
+def _layers(layers: tuple[Mapping[str, object], ...]) -> Table:
+    columns = [key for key in layers[0] if not isinstance(layers[0][key], Mapping)]
+    table = _table(*columns)
+    for layer in layers:
+        table.add_row(*(near(v) if isinstance(v := layer[key], float) else str(v) for key in columns))
+    return table
+
+
+def _stages(report: Report) -> Table:
+    table = _table("stage", "seconds", "what it did")
+    for stage in report.stages:
+        table.add_row(stage.name, f"{stage.seconds:.2f}", stage.summary)
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style="dim"
+    )
+    for column in columns:
+        table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
+    return table
+
+
+def _indented(block: RenderableType) -> Padding:
+    return Padding(block, (0, 0, 1, 2))
