@@ -30,3 +30,84 @@ def has_codes(problem: Problem) -> bool:
     """Does the quantized network read reals through an input quantizer?"""
     kind = problem.quantized.input.type.element
     return isinstance(kind, Fixed) and problem.region.model is InputModel.CONTINUOUS
+
+
+def variables(builder: Builder, problem: Problem) -> list[Linear]:
+    """The x of the region, by the names x0, x1, ..."""
+    integer, region = problem.region.model is InputModel.GRID, problem.region
+    ends = zip(region.lower, region.upper, strict=True)
+    return [builder.variable(f"x{i}", low, high, integer=integer) for i, (low, high) in enumerate(ends)]
+
+
+def reference_range(problem: Problem) -> Range:
+    """Bounds of what a real network reads."""
+    return _range(problem.reference_input(problem.region.lower), problem.reference_input(problem.region.upper))
+
+
+def quantized_range(problem: Problem) -> Range:
+    """Bounds of what the quantized network reads; quantizing is monotone."""
+    ends = [problem.quantized_input(x) for x in (problem.region.lower, problem.region.upper)]
+    if not problem.quantized.is_real:
+        return _range(*(tuple(int(v) for v in end) for end in ends))
+    return _range(*ends)
+
+
+def _range(lower: tuple[Exact, ...], upper: tuple[Exact, ...]) -> Range:
+    return Range(exact_array(lower, (len(lower),)), exact_array(upper, (len(upper),)))
+
+
+def reals(problem: Problem, x: list[Linear]) -> list[Linear]:
+    """What a real network reads of x."""
+    return [v * problem.input_scale for v in x]
+
+
+def quantized(builder: Builder, problem: Problem, x: list[Linear]) -> list[Linear]:
+    """What the quantized network reads of x, with the rows of its input quantizer."""
+    if problem.quantized.is_real:
+        return reals(problem, x)
+    if not has_codes(problem):
+        return x
+    return [_code(builder, problem, i, v) for i, v in enumerate(x)]
+
+
+def code_name(i: int) -> str:
+    return f"q.x{i}"
+
+
+def _code(builder: Builder, problem: Problem, i: int, x: Linear) -> Linear:
+    known, factor = quantized_range(problem), codes_per_unit(problem)
+    low, high = int(known.lower[i]), int(known.upper[i])
+    if low == high:
+        return Linear(low)
+    scaled, ends = x * factor, [problem.region.lower[i] * factor, problem.region.upper[i] * factor]
+    window = Window(scaled - HALF, scaled + HALF, 1, ends[1] - HALF, ends[0] + HALF)
+    crossed = round_fraction(ends[0], INPUT_ROUNDING) < low, round_fraction(ends[1], INPUT_ROUNDING) > high
+    code = builder.variable(code_name(i), low, high, integer=True)
+    confine(builder, code_name(i), code, window, (low, high), crossed)
+    return code
+
+
+def codes_per_unit(problem: Problem) -> Fraction:
+    """The real code of x = 1, before rounding."""
+    kind = problem.quantized.input.type.element
+    assert isinstance(kind, Fixed)
+    return problem.input_scale / kind.scale
+
+
+def recovered(problem: Problem, i: int, value: Fraction, code: Fraction | None) -> Fraction:
+    """A point of the region from a solver's value for x_i (and for its code, if it has one)."""
+    low, high = problem.region.lower[i], problem.region.upper[i]
+    if problem.region.model is InputModel.GRID:
+        return min(max(Fraction(round(value)), low), high)
+    inside = min(max(value, low), high)
+    return inside if code is None else min(max(_into_cell(problem, inside, round(code)), low), high)
+
+
+def _into_cell(problem: Problem, x: Fraction, code: int) -> Fraction:
+    """`x`, moved by next to nothing if it lies on the wrong side of the edge of the code's cell."""
+    kind, factor = problem.quantized.input.type.element, codes_per_unit(problem)
+    assert isinstance(kind, Fixed)
+    if kind.encode(x * problem.input_scale, INPUT_ROUNDING) == code:
+        return x
+    reach = HALF - INSIDE
+    return min(max(x, (code - reach) / factor), (code + reach) / factor)

@@ -31,15 +31,16 @@ BELOW = Decimal("0.99")
 def problem(bits: int, bound: Decimal) -> str:
     """pendulum-q8.toml with other widths and another bound."""
     text = (HERE / "pendulum-q8.toml").read_text(encoding="utf-8")
+    network = json.dumps(str(HERE / "pendulum.onnx")).replace("\\", "\\\\")  # as a replacement of re.sub
     changes = {
-        r'network = "pendulum.onnx"': f"network = {json.dumps(str(HERE / 'pendulum.onnx'))}",
+        r'network = "pendulum.onnx"': f"network = {network}",
         r"weights = {.*?}": f"weights = {{ bits = {bits}, frac = {bits - 2} }}",
         r"bias = {.*?}": f"bias = {{ bits = {2 * bits}, frac = {2 * bits - 3} }}",
         r"hidden = {.*?}": f"hidden = {{ bits = {bits}, frac = {bits - 1}, signed = false }}",
         r'bound = ".*?"': f'bound = "{bound}"',
     }
     for pattern, line in changes.items():
-        text, count = re.subn(f"(?m)^{pattern}", lambda _, line=line: line, text)  # type: ignore[misc]
+        text, count = re.subn(f"(?m)^{pattern}", line, text)
         assert count, pattern
     return text
 

@@ -13,6 +13,7 @@ and rounding takes that away again before it can grow.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,8 +24,8 @@ Array: TypeAlias = npt.NDArray[np.float64]
 Layers: TypeAlias = list[tuple[Array, Array]]
 
 SIZES = (4, 16, 16, 1)
-SEED = 2
-SAMPLES, STEPS, RATE = 2048, 1500, 0.02
+SEED = 3
+SAMPLES, STEPS, RATE = 1024, 2000, 0.02
 GRID = 2.0**-16
 
 STATE_RANGE = np.array([1.0, 2.0, 0.4, 2.0])
@@ -58,7 +59,8 @@ def feedback_gain() -> Array:
     for _ in range(2000):
         gain = (b.T @ value @ a) / (0.1 + b.T @ value @ b)
         value = cost + a.T @ value @ (a - b @ gain)
-    return np.round(gain * STATE_RANGE / FORCE_RANGE, 3)
+    scaled: Array = np.round(gain * STATE_RANGE / FORCE_RANGE, 3)
+    return scaled
 
 
 def law(states: Array) -> Array:
@@ -71,8 +73,8 @@ def law(states: Array) -> Array:
 
 def initial(rng: np.random.Generator) -> Layers:
     """Uniform weights of the size that keeps a layer's values in range; no biases."""
-    shapes = zip(SIZES[1:], SIZES[:-1], strict=True)
-    return [(rng.uniform(-1, 1, (m, n)) * np.sqrt(3.0 / n), np.zeros(m)) for m, n in shapes]
+    bounds = [(n, m, np.sqrt(3.0 / n)) for n, m in pairwise(SIZES)]
+    return [(rng.uniform(-1, 1, (m, n)) * bound, np.zeros(m)) for n, m, bound in bounds]
 
 
 def forward(layers: Layers, states: Array) -> list[Array]:
@@ -100,22 +102,29 @@ def train() -> Layers:
     rng = np.random.default_rng(SEED)
     states = rng.uniform(-1, 1, (SAMPLES, SIZES[0]))
     targets = law(states)
-    parameters = [p for layer in initial(rng) for p in layer]
-    means = [np.zeros_like(p) for p in parameters]
-    squares = [np.zeros_like(p) for p in parameters]
+    parameters = flat(initial(rng))
+    mean, square = np.zeros_like(parameters), np.zeros_like(parameters)
     for step in range(1, STEPS + 1):
-        slopes = [g for layer in gradients(pairs(parameters), states, targets) for g in layer]
+        slope = flat(gradients(layered(parameters), states, targets))
+        mean += 0.1 * (slope - mean)
+        square += 0.001 * (slope * slope - square)
         rate = RATE * (1 - step / STEPS) * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
-        for p, mean, square, slope in zip(parameters, means, squares, slopes, strict=True):
-            mean += 0.1 * (slope - mean)
-            square += 0.001 * (slope * slope - square)
-            p[...] = np.round((p - rate * mean / (np.sqrt(square) + 1e-8)) / GRID) * GRID
-    return pairs(parameters)
+        parameters = np.round((parameters - rate * mean / (np.sqrt(square) + 1e-8)) / GRID) * GRID
+    return layered(parameters)
 
 
-def pairs(parameters: list[Array]) -> Layers:
-    """Weight, bias, weight, bias ... as layers."""
-    return list(zip(parameters[::2], parameters[1::2], strict=True))
+def flat(layers: Layers) -> Array:
+    """All parameters in one vector."""
+    return np.concatenate([part.ravel() for layer in layers for part in layer])
+
+
+def layered(vector: Array) -> Layers:
+    """The inverse of `flat`."""
+    layers: Layers = []
+    for n, m in pairwise(SIZES):
+        weight, bias, vector = np.split(vector, [n * m, n * m + m])
+        layers.append((weight.reshape(m, n), bias))
+    return layers
 
 
 # --- the file -----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ are nonnegative, it can be short by at most a factor 1 - gamma, which `inflate` 
 from __future__ import annotations
 
 from fractions import Fraction
-from math import inf, nextafter
+from math import frexp, inf, nextafter
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from qsmt.arith.real import FloatArray
 
 UNIT_ROUNDOFF = 2.0**-53
 SMALLEST = 2.0**-1074
+SMALLEST_NORMAL = 2.0**-1022
 
 
 def gamma(terms: int) -> float:
@@ -42,6 +43,46 @@ def down(values: FloatArray) -> FloatArray:
 def inflate(nonnegative: FloatArray, terms: int) -> FloatArray:
     """An upper bound of a sum of `terms` nonnegative products whose float value is given."""
     return up(nonnegative * (1.0 + 2.0 * gamma(terms + 2)) + terms * SMALLEST)
+
+
+def add_up(a: FloatArray, b: FloatArray) -> FloatArray:
+    """The least double that is at least `a + b`: the sum itself wherever it is exact.
+
+    The rounding error of a sum is a double, and `two_sum` finds it; where it overflows or is not a
+    number, so that nothing is known, the result is the next double, or infinity.
+    """
+    total, error = two_sum(a, b)
+    safe = (error <= 0) & np.isfinite(error)
+    bound = np.where(safe, total, up(total))
+    return np.where(np.isnan(bound), np.inf, bound)
+
+
+def add_down(a: FloatArray, b: FloatArray) -> FloatArray:
+    """The greatest double that is at most `a + b`."""
+    return -add_up(-a, -b)
+
+
+def two_sum(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """`(fl(a + b), (a + b) - fl(a + b))`, both exact (Knuth, TAOCP 2, 4.2.2, theorem B)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+def times_up(values: FloatArray, factor: Fraction) -> FloatArray:
+    """An upper bound of `values * factor`, `factor` >= 0; exact for a power of two, where doubles are."""
+    if factor == 0:
+        return np.zeros_like(values)
+    low, high = float_down(factor), float_up(factor)
+    product = np.where(values > 0, values * high, values * low)
+    ordinary = (np.abs(product) >= SMALLEST_NORMAL) & np.isfinite(product)
+    exact = ordinary & (low == high and frexp(low)[0] == 0.5)
+    return np.where(values == 0, 0.0, np.where(exact, product, up(product)))
+
+
+def times_down(values: FloatArray, factor: Fraction) -> FloatArray:
+    """A lower bound of `values * factor`, `factor` >= 0."""
+    return -times_up(-values, factor)
 
 
 def float_up(value: Fraction) -> float:

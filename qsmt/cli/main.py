@@ -84,4 +84,6 @@ def _internal_error() -> int:
         traceback.print_exc()
     kind, error, _ = sys.exc_info()
     said = f"{kind.__name__ if kind else 'error'}: {error}"
-    return _complain(f"internal error ({said}); set QSMT_TRACEBACK=1 for the traceback and please report it", INTERNAL)
+    return _complain(
+        f"internal error ({said}); set QSMT_TRACEBACK=1 for the traceback and please report it", INTERNAL
+    )

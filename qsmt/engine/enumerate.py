@@ -23,7 +23,7 @@ from qsmt.interp.batch import BatchInterpreter
 from qsmt.problem import InputModel, Problem, Region
 from qsmt.verdict import Falsified
 
-CHUNK_VALUES = 2**19
+CHUNK_VALUES = 2**17
 """Points times widest layer in one batch: its few arrays of doubles stay within a second-level cache."""
 
 REPLAYED_AT_ONCE = 64

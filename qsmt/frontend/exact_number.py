@@ -8,7 +8,7 @@ from fractions import Fraction
 LARGEST = Fraction(10**100)
 """No number is larger: region and scale are multiplied, and their product must be far from 1.8e308."""
 
-MAX_LENGTH = 400
+MAX_LENGTH = 4000  # an exact difference of two deep networks, pasted as a bound, has hundreds of digits
 MAX_EXPONENT = 400
 
 PATTERN = r"[+-]?(?:[0-9]+/[0-9]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
@@ -24,12 +24,12 @@ def exact_number(text: str) -> Fraction:
     if len(text) > MAX_LENGTH:
         raise ValueError(f"a number of {len(text)} characters is too long")
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{text!r} is not a decimal or a ratio of integers")
+        raise ValueError(f"{quoted(text)} is not a decimal or a ratio of integers")
     exponent = re.search(r"[eE]([+-]?[0-9]+)", text)
     if exponent and abs(int(exponent[1])) > MAX_EXPONENT:
-        raise ValueError(f"{text} has too large an exponent")
+        raise ValueError(f"{quoted(text)} has too large an exponent")
     if re.search(r"/0+$", text):
-        raise ValueError(f"{text} divides by zero")
+        raise ValueError(f"{quoted(text)} divides by zero")
     return checked_size(Fraction(text))
 
 
@@ -38,3 +38,9 @@ def checked_size(value: Fraction) -> Fraction:
     if abs(value) > LARGEST:
         raise ValueError("a number beyond 1e100 is too large")
     return value
+
+
+def quoted(text: str) -> str:
+    """A user's text as an error message shows it: printable, and not too long."""
+    shown = repr(text[:60])
+    return shown if len(text) <= 60 else f"{shown}..."

@@ -26,7 +26,7 @@ from qsmt.arith.real import RealTensor, frozen
 from qsmt.arith.requantize import Shift
 from qsmt.arith.rounding import Rounding, round_fraction, round_ratio
 from qsmt.errors import MalformedProblem
-from qsmt.frontend.formats import FixedPointScheme, FormatSpec, choose_format, leaves, refuse
+from qsmt.frontend.formats import FixedPointScheme, FormatSpec, choose_format, input_format, leaves, refuse
 from qsmt.ir.network import Layer, Network, layers
 from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, Real, TensorType

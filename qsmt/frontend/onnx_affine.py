@@ -93,6 +93,10 @@ class Computed:
     def size(self) -> int:
         return prod(self.shape)
 
+    def named(self, name: str) -> Computed:
+        """The same tensor by another name, which a value that holds it will have."""
+        return replace(self, name=name)
+
     @property
     def labels(self) -> IntArray:
         """Each element's position in row-major order."""

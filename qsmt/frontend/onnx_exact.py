@@ -48,6 +48,12 @@ def is_filled(tensor: RealTensor, value: float) -> bool:
     return tensor.rationals is None and bool((tensor.nearest == value).all())
 
 
+def nonzero(tensor: RealTensor) -> npt.NDArray[np.bool_]:
+    """Which of the numbers are not zero."""
+    numbers: Array = tensor.nearest if tensor.rationals is None else tensor.rationals
+    return np.asarray(numbers != 0, dtype=np.bool_)
+
+
 def product(a: RealTensor, b: RealTensor) -> RealTensor:
     """Elementwise, with broadcasting."""
     doubles = a.rationals is None and b.rationals is None
@@ -79,7 +85,7 @@ def reciprocal(tensor: RealTensor) -> RealTensor:
 
 def image(weight: RealTensor, vector: RealTensor) -> RealTensor:
     """`weight @ vector` for a matrix; zeros cost nothing."""
-    rows, columns = np.nonzero(_is_nonzero(weight) & _is_nonzero(vector)[None, :])
+    rows, columns = np.nonzero(nonzero(weight) & nonzero(vector)[None, :])
     if rows.size > MAX_EXACT:
         raise BeyondLimits(f"{rows.size} products of weights and input offsets; the limit is {MAX_EXACT}")
     weights, weight_unit = rearranged(weight, lambda w: w[rows, columns]).scaled
@@ -100,11 +106,6 @@ def scattered(shape: tuple[int, ...], at: tuple[IntArray, ...], tensor: RealTens
         return out
 
     return rearranged(tensor, place)
-
-
-def _is_nonzero(tensor: RealTensor) -> npt.NDArray[np.bool_]:
-    numbers: Array = tensor.nearest if tensor.rationals is None else tensor.rationals
-    return np.asarray(numbers != 0, dtype=np.bool_)
 
 
 def _is_trivial(tensor: RealTensor) -> bool:

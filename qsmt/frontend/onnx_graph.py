@@ -60,10 +60,10 @@ class Node:
         attribute = self._attribute(name, AttributeProto.TENSOR)
         return None if attribute is None else read_constant(attribute.t, self.path, name=self.outputs[0])
 
-    def real(self, name: str, value: float | tuple[float, ...]) -> RealTensor:
-        """The numbers of the attribute of this name, which are finite."""
+    def real(self, name: str, value: float | tuple[float, ...] | None) -> RealTensor:
+        """The finite numbers of the attribute of this name."""
         try:
-            return RealTensor.of_floats(value)
+            return RealTensor.of_floats(() if value is None else value)
         except ValueError:
             self.fail(f"has the attribute {quoted(name)} with a number that is not finite")
 
@@ -154,7 +154,7 @@ class _Checker:
         return inputs[0]
 
     def _output(self) -> str:
-        outputs = [value.name for value in self._proto.output]
+        outputs = [str(value.name) for value in self._proto.output]
         if len(outputs) != 1:
             self._fail(f"the graph has {_listed(outputs, 'output')}; one is needed")
         return outputs[0]
@@ -201,8 +201,8 @@ class _Checker:
     def _order(self, producers: dict[str, Node], output: str) -> tuple[Node, ...]:
         """The nodes that the output needs, each after those it reads from."""
         sorter: TopologicalSorter[str] = TopologicalSorter()
-        first = {name: node.outputs[0] for name, node in producers.items()}  # one key per node
-        found, pending = set(), [output]
+        found: set[str] = set()
+        pending = [output]
         while pending:
             name = pending.pop()
             if name in found or name not in producers:
@@ -211,7 +211,6 @@ class _Checker:
             read = [other for other in producers[name].inputs if other in producers]
             sorter.add(name, *read)
             pending += read
-        del first
         try:
             return tuple(_distinct(producers[name] for name in sorter.static_order()))
         except CycleError as error:

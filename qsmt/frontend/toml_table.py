@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from qsmt.errors import MalformedProblem
-from qsmt.frontend.exact_number import checked_size, exact_number
+from qsmt.frontend.exact_number import checked_size, exact_number, quoted
 
 MAX_BYTES = 16 * 2**20
 
@@ -54,7 +54,7 @@ class Table:
             if key not in known:
                 near = get_close_matches(key, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-                self.fail(shown(key, quoted=False), "is not a key of this table", hint=hint)
+                self.fail(quoted(key), "is not a key of this table", hint=hint)
         return self
 
     def table(self, key: str) -> Table:
@@ -158,19 +158,20 @@ def _read(path: Path) -> bytes:
     return raw
 
 
-def shown(value: object, *, quoted: bool = True) -> str:
-    """A value as an error message shows it: on one line, printable, and not too long."""
+def shown(value: object) -> str:
+    """A value as an error message shows it."""
     match value:
         case bool():
-            text = str(value).lower()
+            return str(value).lower()
         case Decimal(text):
-            pass
-        case int() if abs(value) >= 10**40:
-            text = "a huge integer"
+            return quoted(text)[1:-1]
+        case int():
+            return str(value) if abs(value) < 10**40 else "a huge integer"
         case str():
-            text = repr(value) if quoted else repr(value)[1:-1]
-        case list() | dict():
-            text = "a list" if isinstance(value, list) else "a table"
+            return quoted(value)
+        case list():
+            return "a list"
+        case dict():
+            return "a table"
         case _:
-            text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+            return f"the {type(value).__name__} {value}"

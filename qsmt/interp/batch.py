@@ -1,9 +1,10 @@
 """Both networks on thousands of inputs at once, in doubles, with a bound of the error.
 
-The integer side is exact: every accumulator is an integer below 2**52, so a double holds it and every
-product and partial sum on the way, whatever the order of summation; where that cannot be promised,
-the exact interpreter does the work. The real side carries `radius`, a bound of |double - exact| per
-neuron that holds for every point of the batch (qsmt.arith.outward gives the error model).
+The integer side is exact: every accumulator is an integer that a float holds, with every product and
+partial sum on the way, whatever the order of summation: single precision below 2**22, double below
+2**51. Where that cannot be promised, the exact interpreter does the work. The real side carries
+`radius`, a bound of |double - exact| per neuron that holds for every point of the batch
+(qsmt.arith.outward gives the error model).
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.outward import UNIT_ROUNDOFF, float_up, gamma, inflate, up
@@ -25,10 +27,10 @@ from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
-from qsmt.problem import InputModel, Problem
+from qsmt.problem import INPUT_ROUNDING, InputModel, Problem
 
-EXACT_LIMIT = 2**51
-"""Integers up to here survive a halving and an added half without rounding."""
+EXACT_BITS: tuple[tuple[type[np.floating[Any]], int], ...] = ((np.float32, 22), (np.float64, 51))
+"""Integers of this many bits survive a halving and an added half without rounding."""
 
 TABLE_LIMIT = 2**16
 """The most thresholds a requantization is tabulated with."""
@@ -44,11 +46,20 @@ class Enclosure:
     @property
     def magnitude(self) -> FloatArray:
         """An upper bound of |exact| and |value| per neuron, shape (n,)."""
-        return up(np.abs(self.values).max(axis=0, initial=0.0) + self.radius)
+        return up(_largest(self.values) + self.radius)
 
 
+def _largest(values: FloatArray) -> FloatArray:
+    """The largest absolute value per column, zero if there are no rows."""
+    largest: FloatArray = np.maximum(values.max(axis=0, initial=0.0), -values.min(axis=0, initial=0.0))
+    return largest
+
+
+Codes: TypeAlias = npt.NDArray[np.floating[Any]]
 Step: TypeAlias = Callable[[Enclosure], Enclosure]
-CodeStep: TypeAlias = Callable[[FloatArray], FloatArray]
+F = TypeVar("F", bound=Codes)
+CodeStep: TypeAlias = Callable[[Codes], Codes]
+"""Elementwise steps overwrite their operand, which is the fresh result of an affine step."""
 
 REAL_RULES: Rules[Callable[..., Step]] = Rules("the batch interpreter of real networks")
 CODE_RULES: Rules[Callable[..., CodeStep]] = Rules("the batch interpreter of integer networks")
@@ -78,7 +89,7 @@ class BatchInterpreter:
         reference = _through(self._reference, scaled)
         codes = self._quantized(points, scaled)
         difference = codes.values - reference.values
-        rounding = UNIT_ROUNDOFF * np.abs(difference).max(axis=0, initial=0.0)
+        rounding = UNIT_ROUNDOFF * _largest(difference)
         radius = inflate(reference.radius + codes.radius + rounding, 3)
         return Differences(reference.values, codes.values, difference, radius)
 
@@ -94,7 +105,7 @@ def _scaled_input(points: FloatArray, scale: Fraction) -> Enclosure:
     nearest = float(scale)
     off = abs(scale - Fraction(nearest))
     exact = off == 0 and (scale.numerator & (scale.numerator - 1)) == 0
-    magnitude = np.abs(points).max(axis=0, initial=0.0)
+    magnitude = _largest(points)
     per_unit = 0.0 if exact else float_up(off + abs(scale) * Fraction(1, 2**52))
     return Enclosure(
         points * nearest, inflate(magnitude * per_unit, 2) if per_unit else np.zeros_like(magnitude)
@@ -118,14 +129,16 @@ def _real_affine(op: Affine) -> Step:
         error = absolute @ x.radius + rounding
         if inexact:
             error = error + off @ magnitude + bias.radius
-        return Enclosure(x.values @ transposed + bias.nearest, inflate(error, 4 * terms))
+        values = x.values @ transposed
+        values += bias.nearest
+        return Enclosure(values, inflate(error, 4 * terms))
 
     return step
 
 
 @REAL_RULES.register(Relu)
 def _real_relu(_: Relu) -> Step:
-    return lambda x: Enclosure(np.maximum(x.values, 0.0), x.radius)
+    return lambda x: Enclosure(np.maximum(x.values, 0.0, out=x.values), x.radius)
 
 
 @REAL_RULES.register(Clamp)
@@ -133,7 +146,13 @@ def _real_clamp(op: Clamp) -> Step:
     limits = [v for v in (op.lower, op.upper) if v is not None]
     low, high = _limits(op)
     off = float_up(max((abs(v - Fraction(float(v))) for v in limits), default=Fraction(0)))
-    return lambda x: Enclosure(np.clip(x.values, low, high), x.radius if off == 0 else up(x.radius + off))
+    return lambda x: Enclosure(_clipped(x.values, low, high), x.radius if off == 0 else up(x.radius + off))
+
+
+def _clipped(values: F, low: float, high: float) -> F:
+    np.maximum(values, low, out=values)
+    np.minimum(values, high, out=values)
+    return values
 
 
 def _limits(op: Clamp) -> tuple[float, float]:
@@ -150,27 +169,28 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
     if network.is_real:
         steps = [REAL_RULES[type(op)](op) for op in network.ops]
         return lambda _, scaled: _through(steps, scaled)
-    if not all(_fits_doubles(op) for op in network.ops if isinstance(op, Affine)):
+    bits = max(_bits(op) for op in network.ops if isinstance(op, Affine))
+    precision = next((kind for kind, limit in EXACT_BITS if bits <= limit), None)
+    if precision is None:
         return lambda points, _: _exact_side(problem, points)
-    code_steps = [CODE_RULES[type(op)](op) for op in network.ops]
+    code_steps = [CODE_RULES[type(op)](op, precision) for op in network.ops]
 
     def side(points: FloatArray, _: Enclosure) -> Enclosure:
-        codes = _input_codes(problem, points)
+        codes = _input_codes(problem, points).astype(precision, copy=False)
         for step in code_steps:
             codes = step(codes)
-        return _values(network, codes)
+        return _values(network, codes.astype(np.float64, copy=False))
 
     return side
 
 
-def _fits_doubles(op: Affine) -> bool:
-    """Are all partial sums, in any order, integers below the exact limit?"""
+def _bits(op: Affine) -> int:
+    """How many bits hold every operand, product and partial sum of an integer affine op, in any order."""
     x, acc = op.x.type.element, op.out.type.element
-    if not isinstance(x, Fixed) or not isinstance(acc, Accumulator):
-        return False
+    assert isinstance(x, Fixed) and isinstance(acc, Accumulator)
     weight, bias = op.integers
     largest = np.abs(weight).sum(axis=1) * max(abs(x.min), x.max) + np.abs(bias)
-    return int(largest.max()) < EXACT_LIMIT and max(abs(x.min), x.max) < EXACT_LIMIT and acc.bits < 51
+    return max(int(largest.max()).bit_length() + 1, x.bits + 1, acc.bits)
 
 
 def _exact_side(problem: Problem, points: FloatArray) -> Enclosure:
@@ -179,7 +199,7 @@ def _exact_side(problem: Problem, points: FloatArray) -> Enclosure:
     inputs = [tuple(map(Fraction, row)) for row in points.tolist()]
     outputs = quantized.run(network, [problem.quantized_input(x) for x in inputs])
     values = np.array([[float(v) for v in row] for row in outputs]).reshape(len(inputs), network.output.size)
-    return Enclosure(values, np.spacing(np.abs(values).max(axis=0, initial=0.0)))
+    return Enclosure(values, np.spacing(_largest(values)))
 
 
 def _input_codes(problem: Problem, points: FloatArray) -> FloatArray:
@@ -193,7 +213,7 @@ def _input_codes(problem: Problem, points: FloatArray) -> FloatArray:
     near_tie = np.abs(position - np.floor(position) - 0.5) <= np.spacing(np.abs(position)) * 4
     for index in np.argwhere(near_tie):
         value = Fraction(float(points[tuple(index)])) * problem.input_scale
-        codes[tuple(index)] = float(kind.encode(value, Rounding.HALF_EVEN))
+        codes[tuple(index)] = float(kind.encode(value, INPUT_ROUNDING))
     return codes
 
 
@@ -202,81 +222,114 @@ def _values(network: Network, codes: FloatArray) -> Enclosure:
     assert not isinstance(kind, Real), f"@{network.name} is not an integer network"
     values = codes * float(kind.scale)
     exact = kind.scale.numerator == 1 and (kind.scale.denominator & (kind.scale.denominator - 1)) == 0
-    magnitude = np.abs(values).max(axis=0, initial=0.0)
+    magnitude = _largest(values)
     return Enclosure(values, np.zeros_like(magnitude) if exact else 2 * np.spacing(magnitude))
 
 
 @CODE_RULES.register(Affine)
-def _code_affine(op: Affine) -> CodeStep:
-    weight, bias = (part.astype(np.float64) for part in op.integers)
+def _code_affine(op: Affine, precision: type[np.floating[Any]]) -> CodeStep:
+    weight, bias = (part.astype(precision) for part in op.integers)
     transposed = np.ascontiguousarray(weight.T)
     kind = op.out.type.element
-    if isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP:
-        low, span = float(kind.min), 2.0**kind.bits
-        return lambda codes: np.mod(codes @ transposed + bias - low, span) + low
-    return lambda codes: codes @ transposed + bias
+    wraps = isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP
+
+    def step(codes: Codes) -> Codes:
+        acc: Codes = codes @ transposed
+        acc += bias
+        return _wrapped(acc, kind.min, kind.bits) if wraps and isinstance(kind, Accumulator) else acc
+
+    return step
+
+
+def _wrapped(codes: Codes, low: int, bits: int) -> Codes:
+    codes -= low
+    np.mod(codes, 2.0**bits, out=codes)
+    codes += low
+    return codes
 
 
 @CODE_RULES.register(Relu)
-def _code_relu(_: Relu) -> CodeStep:
-    return lambda codes: np.maximum(codes, 0.0)
+def _code_relu(_: Relu, __: type[np.floating[Any]]) -> CodeStep:
+    return lambda codes: np.maximum(codes, 0.0, out=codes)
 
 
 @CODE_RULES.register(Clamp)
-def _code_clamp(op: Clamp) -> CodeStep:
+def _code_clamp(op: Clamp, _: type[np.floating[Any]]) -> CodeStep:
     low, high = _limits(op)
-    return lambda codes: np.clip(codes, low, high)
+    return lambda codes: _clipped(codes, low, high)
 
 
-_ROUND: dict[Rounding, Callable[[FloatArray], FloatArray]] = {
+def _away(values: Codes) -> Codes:
+    return np.copysign(np.ceil(np.abs(values)), values)
+
+
+def _half_up(values: Codes) -> Codes:
+    values += 0.5
+    return np.floor(values, out=values)
+
+
+def _half_down(values: Codes) -> Codes:
+    values -= 0.5
+    return np.ceil(values, out=values)
+
+
+_ROUND: dict[Rounding, Callable[[Codes], Codes]] = {
     Rounding.FLOOR: np.floor,
     Rounding.CEIL: np.ceil,
     Rounding.TOWARD_ZERO: np.trunc,
-    Rounding.AWAY: lambda v: np.copysign(np.ceil(np.abs(v)), v),
-    Rounding.HALF_UP: lambda v: np.floor(v + 0.5),
-    Rounding.HALF_DOWN: lambda v: np.ceil(v - 0.5),
+    Rounding.AWAY: _away,
+    Rounding.HALF_UP: _half_up,
+    Rounding.HALF_DOWN: _half_down,
     Rounding.HALF_EVEN: np.rint,
-    Rounding.HALF_AWAY: lambda v: np.copysign(np.floor(np.abs(v) + 0.5), v),
-    Rounding.HALF_TOWARD_ZERO: lambda v: np.copysign(np.ceil(np.abs(v) - 0.5), v),
+    Rounding.HALF_AWAY: lambda v: np.copysign(_half_up(np.abs(v)), v),
+    Rounding.HALF_TOWARD_ZERO: lambda v: np.copysign(_half_down(np.abs(v)), v),
 }
 
 
 @CODE_RULES.register(Requantize)
-def _code_requantize(op: Requantize) -> CodeStep:
+def _code_requantize(op: Requantize, precision: type[np.floating[Any]]) -> CodeStep:
     rule, source = op.rule, op.x.type.element
     assert isinstance(source, Fixed | Accumulator)
-    if isinstance(rule.kind, Shift) and _shift_is_exact(rule.kind.shift, source):
+    limit = dict(EXACT_BITS)[precision]
+    if (
+        isinstance(rule.kind, Shift)
+        and rule.kind.shift < 64
+        and source.bits - min(0, rule.kind.shift) <= limit
+    ):
         return _shifted(rule, rule.kind)
     if rule.is_monotone(source.min, source.max) and rule.target.max - rule.target.min <= TABLE_LIMIT:
         return _tabulated(rule, source.min, source.max)
     apply = np.frompyfunc(lambda code: float(rule.apply(int(code))), 1, 1)
-    return lambda codes: np.asarray(apply(codes), dtype=np.float64)
-
-
-def _shift_is_exact(shift: int, source: Fixed | Accumulator) -> bool:
-    """Do the shifted accumulator and its rounding stay exact in doubles?"""
-    return shift < 512 and source.bits - 1 + max(0, -shift) < 51
+    return lambda codes: np.asarray(apply(codes), dtype=precision)
 
 
 def _shifted(rule: Requantization, kind: Shift) -> CodeStep:
-    factor, rounded, target = 2.0**-kind.shift, _ROUND[kind.rounding], rule.target
+    factor, rounded, overflow = 2.0**-kind.shift, _ROUND[kind.rounding], _overflow(rule)
+
+    def step(codes: Codes) -> Codes:
+        codes *= factor
+        result = overflow(rounded(codes))
+        result += 0.0  # no negative zero: a code is an integer
+        return result
+
+    return step
+
+
+def _overflow(rule: Requantization) -> CodeStep:
+    target = rule.target
     low, high = float(target.min), float(target.max)
     match rule.overflow:
         case Overflow.SATURATE:
-            return lambda codes: np.clip(rounded(codes * factor), low, high) + 0.0
+            return lambda codes: _clipped(codes, low, high)
         case Overflow.SATURATE_SYMMETRIC:
-            return lambda codes: np.clip(rounded(codes * factor), -high if target.signed else 0.0, high) + 0.0
+            return lambda codes: _clipped(codes, -high if target.signed else 0.0, high)
         case Overflow.WRAP:
-            return lambda codes: np.mod(rounded(codes * factor) - low, 2.0**target.bits) + low
+            return lambda codes: _wrapped(codes, target.min, target.bits)
         case Overflow.SATURATE_ZERO:
-            return lambda codes: _zeroed(rounded(codes * factor), low, high)
-
-
-def _zeroed(codes: FloatArray, low: float, high: float) -> FloatArray:
-    return np.where((codes >= low) & (codes <= high), codes, 0.0) + 0.0
+            return lambda codes: np.where((codes >= low) & (codes <= high), codes, 0)
 
 
 def _tabulated(rule: Requantization, low: int, high: int) -> CodeStep:
     stairs = rule.staircase(low, high)
     thresholds = np.array(stairs.thresholds, dtype=np.float64)
-    return lambda codes: stairs.first + np.searchsorted(thresholds, codes, side="right").astype(np.float64)
+    return lambda codes: stairs.first + np.searchsorted(thresholds, codes, side="right").astype(codes.dtype)

@@ -1,0 +1,1 @@
+"""The solvers; each imports its library only when it is used."""

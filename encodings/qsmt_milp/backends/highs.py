@@ -1,0 +1,94 @@
+"""HiGHS: an open-source solver for mixed-integer programs, in doubles."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from qsmt.solver.base import Answer, Limits, Status
+from qsmt_milp.floats import FloatModel, to_floats
+from qsmt_milp.model import Model
+
+TOLERANCE = 1e-9
+"""Of integrality and of rows; the least that HiGHS takes is 1e-10."""
+
+SMALLEST = 1e-12
+"""HiGHS drops coefficients below 1e-9 unless told otherwise; this is the least it can be told."""
+
+
+class HighsBackend:
+    """HiGHS through highspy."""
+
+    name = "highs"
+    trust = "milp:highs"
+    exact = False
+
+    def available(self) -> str | None:
+        try:
+            import highspy  # noqa
+        except ImportError as error:
+            return f"highspy cannot be imported ({error})"
+        return None
+
+    def solve(self, model: Model, limits: Limits) -> Answer:
+        solver = loaded(to_floats(model), limits)
+        solver.run()
+        return interpreted(solver, model)
+
+
+def loaded(model: FloatModel, limits: Limits) -> Any:
+    import highspy
+
+    quiet = type("Quiet", (highspy.Highs,), {"enableCallbacks": highspy.Highs.silent})
+    solver = quiet()
+    for option, value in _options(limits).items():
+        solver.setOptionValue(option, value)
+    solver.passModel(_program(model, highspy))
+    return solver
+
+
+def _options(limits: Limits) -> dict[str, Any]:
+    return {
+        "output_flag": False,
+        "time_limit": limits.wall_s,
+        "threads": limits.threads,
+        "parallel": "on" if limits.threads > 1 else "off",
+        "random_seed": limits.seed,
+        "primal_feasibility_tolerance": TOLERANCE,
+        "dual_feasibility_tolerance": TOLERANCE,
+        "mip_feasibility_tolerance": TOLERANCE,
+        "small_matrix_value": SMALLEST,
+        "mip_rel_gap": 0.0,
+        "mip_abs_gap": 0.0,
+        "mip_max_improving_sols": 1,  # any solution decides the question
+    }
+
+
+def _program(model: FloatModel, highspy: Any) -> Any:
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = len(model.lower), len(model.row_lower)
+    lp.sense_ = highspy.ObjSense.kMaximize
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = model.objective, model.lower, model.upper
+    lp.row_lower_, lp.row_upper_ = model.row_lower, model.row_upper
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    lp.a_matrix_.start_ = model.starts.astype(np.int32)
+    lp.a_matrix_.index_ = model.columns.astype(np.int32)
+    lp.a_matrix_.value_ = model.values
+    kinds = highspy.HighsVarType
+    lp.integrality_ = [kinds.kInteger if integer else kinds.kContinuous for integer in model.integer]
+    return lp
+
+
+def interpreted(solver: Any, model: Model) -> Answer:
+    import highspy
+
+    status, info = solver.getModelStatus(), solver.getInfo()
+    if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
+        values = solver.getSolution().col_value
+        names = (v.name for v in model.variables)
+        return Answer(Status.SAT, {n: Fraction(v) for n, v in zip(names, values, strict=True)})
+    if status == highspy.HighsModelStatus.kInfeasible:
+        return Answer(Status.UNSAT)
+    return Answer(Status.UNKNOWN, reason=f"HiGHS ended with {solver.modelStatusToString(status)!r}")

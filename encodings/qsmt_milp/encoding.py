@@ -1,0 +1,116 @@
+"""The error query as a mixed-integer linear program.
+
+    exists x in the region:  side * (quantized(x) - reference(x))[output] > bound
+
+Integer networks are encoded exactly, without tolerances (see `steps` and `bigm`); the rows of the reference
+network have the exact rationals as coefficients. Solvers then compute in floats: a claim of theirs that no
+x exists is a numerical one, and a claimed x is replayed by the caller.
+
+The program has the solutions of the query, except that it may have more of them where a strict bound has
+to become a closed row (see `gap`), or where real inputs tie between two codes (see `inputs`). `Encoded`
+says which holds for a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from qsmt.encoding import Fidelity, Query
+from qsmt.errors import BackendError
+from qsmt.ir.ops import Op
+from qsmt.ir.types import Real
+from qsmt.problem import Problem
+from qsmt.solver.base import Backend
+from qsmt_milp import inputs
+from qsmt_milp.backends.gurobi import GurobiBackend, has_full_licence
+from qsmt_milp.backends.highs import HighsBackend
+from qsmt_milp.gap import step
+from qsmt_milp.model import Builder, Linear, Model
+from qsmt_milp.mps import write_mps
+from qsmt_milp.ranges import RULES as RANGE_RULES
+from qsmt_milp.ranges import Ranges, ranges
+from qsmt_milp.rules import RULES, put_network
+
+
+@dataclass(frozen=True, slots=True)
+class MilpEncoded:
+    """A query as a program."""
+
+    problem: Problem
+    model: Model
+    fidelity: Fidelity
+
+    def decode(self, assignment: Mapping[str, Fraction]) -> tuple[Fraction, ...]:
+        """The input that a solution describes: always a point of the region."""
+        return tuple(
+            inputs.recovered(self.problem, i, assignment[f"x{i}"], assignment.get(inputs.code_name(i)))
+            for i in range(self.problem.input_size)
+        )
+
+    def write(self, path: Path) -> None:
+        """The program in the free MPS format."""
+        write_mps(self.model, path)
+
+
+class MilpEncoding:
+    """Integer rows for the quantized network, big-M rows for the clamps of both."""
+
+    name = "milp"
+    fidelity = Fidelity.EXACT
+    suffix = ".mps"
+
+    def supported(self) -> frozenset[type[Op]]:
+        return RULES.supported & RANGE_RULES.supported
+
+    def refuses(self, query: Query) -> str | None:
+        """None, or the value whose overflow is not monotone and may happen."""
+        obstacles = [o for known in _known(query) for o in known.obstacles]
+        return obstacles[0] if obstacles else None
+
+    def encode(self, query: Query) -> MilpEncoded:
+        known = _known(query)
+        for obstacle in (o for part in known for o in part.obstacles):
+            raise BackendError(f"the milp encoding refuses this query: {obstacle}")
+        problem, builder = query.problem, Builder()
+        x = inputs.variables(builder, problem)
+        reads = inputs.reals(problem, x), inputs.quantized(builder, problem, x)
+        r = put_network(builder, problem.reference, "r", reads[0], known[0])[query.output]
+        q = put_network(builder, problem.quantized, "q", reads[1], known[1])[query.output]
+        difference = (q * _unit(problem) - r) * query.side
+        gap = step(problem, query.bound)
+        put_threshold(builder, difference, query.bound, gap)
+        exact = gap is not None
+        return MilpEncoded(
+            problem, builder.model(str(query), difference), Fidelity.EXACT if exact else Fidelity.OVER
+        )
+
+    def backends(self) -> Sequence[Backend[Any]]:
+        """HiGHS first, unless there is a Gurobi without a limit on the size of models."""
+        ours: list[Backend[Any]] = [HighsBackend(), GurobiBackend()]
+        return ours[::-1] if has_full_licence() else ours
+
+
+def put_threshold(builder: Builder, difference: Linear, bound: Fraction, gap: Fraction | None) -> None:
+    """The row `difference > bound`: half a gap above it, or closed if there is none."""
+    builder.at_least("threshold", difference, bound if gap is None else bound + gap / 2)
+
+
+def _unit(problem: Problem) -> Fraction:
+    """What one unit of the quantized network's output stands for."""
+    kind = problem.quantized.output.type.element
+    return Fraction(1) if isinstance(kind, Real) else kind.scale
+
+
+def _known(query: Query) -> tuple[Ranges, Ranges]:
+    """Bounds of both networks' values: reference, quantized."""
+    problem, facts = query.problem, query.facts.layers
+    reference = [(layer.reference_pre, layer.reference_post) for layer in facts]
+    quantized = [(layer.quantized_pre, layer.quantized_post) for layer in facts]
+    return (
+        ranges(problem.reference, inputs.reference_range(problem), reference),
+        ranges(problem.quantized, inputs.quantized_range(problem), quantized),
+    )

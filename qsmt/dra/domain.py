@@ -1,0 +1,88 @@
+"""What an analysis is asked and what its domains share: modes, batches of boxes, interval arithmetic.
+
+Interval operations round outward. An end that overflows becomes infinite on its own side, and so does
+one of which nothing is known (NaN): a bound may be lost, but it never lies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from qsmt.arith.outward import add_down, add_up, float_down, float_up, times_down, times_up
+from qsmt.arith.real import FloatArray
+from qsmt.facts import Interval
+from qsmt.problem import Region
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class Mode(StrEnum):
+    """How much an analysis spends; each is at least as tight as the one before."""
+
+    NAIVE = "naive"  # bound each network by intervals, subtract
+    INTERVAL = "interval"  # DeepPoly for the reference, differences forward by intervals
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boxes:
+    """A batch of sub-boxes of a problem's region, in the coordinates of x: ends (boxes, n), outward."""
+
+    lower: FloatArray
+    upper: FloatArray
+
+    @staticmethod
+    def of_region(region: Region) -> Boxes:
+        """The region itself, as a batch of one."""
+        lower = np.array([[float_down(v) for v in region.lower]])
+        return Boxes(lower, np.array([[float_up(v) for v in region.upper]]))
+
+    @property
+    def interval(self) -> Interval:
+        return Interval(self.lower, self.upper)
+
+    def __len__(self) -> int:
+        return len(self.lower)
+
+    def __getitem__(self, part: slice) -> Boxes:
+        return Boxes(self.lower[part], self.upper[part])
+
+
+def outward(lower: FloatArray, upper: FloatArray) -> Interval:
+    """The interval with these ends, where they are numbers; no end where they are not."""
+    return Interval(np.where(np.isfinite(lower), lower, -np.inf), np.where(np.isfinite(upper), upper, np.inf))
+
+
+def plus(a: Interval, b: Interval) -> Interval:
+    """Bounds of a sum."""
+    return Interval(add_down(a.lower, b.lower), add_up(a.upper, b.upper))
+
+
+def negated(a: Interval) -> Interval:
+    return Interval(-a.upper, -a.lower)
+
+
+def minus(a: Interval, b: Interval) -> Interval:
+    """Bounds of a difference of values of which nothing is known but their bounds."""
+    return plus(a, negated(b))
+
+
+def scaled(a: Interval, factor: Fraction) -> Interval:
+    """Bounds of `factor` times a value, whatever the sign of the factor."""
+    if factor < 0:
+        return scaled(negated(a), -factor)
+    return Interval(times_down(a.lower, factor), times_up(a.upper, factor))
+
+
+def point(value: Fraction) -> Interval:
+    """The tightest bounds of one number, for all neurons: shape ()."""
+    return Interval(np.array(float_down(value)), np.array(float_up(value)))
+
+
+def select(where: BoolArray, a: Interval, b: Interval) -> Interval:
+    """`a` where the mask holds, else `b`."""
+    return Interval(np.where(where, a.lower, b.lower), np.where(where, a.upper, b.upper))

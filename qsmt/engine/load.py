@@ -1,0 +1,246 @@
+"""From what a user wrote, a problem file or flags, to the `Problem` that is decided.
+
+Reads both networks, quantizes where a scheme asks for it, and fixes the input relation. A scheme sees
+the certified range of the real network's activations over the region: formats that are `auto` hold
+them, and the report says which of the others do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import assert_never
+
+from qsmt.arith.fixed import Fixed
+from qsmt.errors import MalformedProblem
+from qsmt.frontend.base import load_network
+from qsmt.frontend.fixed_point import ActivationRanges, QuantizationReport, quantize
+from qsmt.frontend.flags import Box, codes_within, parse_bound, parse_box, scheme_of_bits
+from qsmt.frontend.formats import AUTO, FixedPointScheme, FormatSpec, input_format
+from qsmt.frontend.problem_file import (
+    Deployed,
+    ProblemFile,
+    QuantizeHere,
+    Runtime,
+    SecondFloat,
+    read_problem_file,
+)
+from qsmt.frontend.toml_table import shown
+from qsmt.ir.network import Network
+from qsmt.ir.types import ElementType
+from qsmt.problem import ErrorBound, InputModel, Problem, Region
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A problem and where it came from; `quantization` None: nothing was quantized here."""
+
+    problem: Problem
+    quantization: QuantizationReport | None
+    sources: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _OtherSide:
+    """The network that the reference is compared with, and the input relation."""
+
+    network: Network
+    report: QuantizationReport | None
+    region: Region
+    input_scale: Fraction
+
+
+# --- the problem file -----------------------------------------------------------------------------------
+
+
+def load_problem(path: Path) -> Loaded:
+    """The problem that a file states.
+
+    Raises:
+        InputError: one line with the file and the key, or the network file, and what is wrong there.
+    """
+    file = read_problem_file(path)
+    reference, second = _networks(file.reference, file.quantized.network)
+    with _located(str(path)):
+        _check_inputs((reference, second), len(file.region.lower), where="region")
+        other = _other_side(file, second)
+        claim = _claim(reference, file.bound, outputs=file.outputs, where="property.bound")
+        problem = Problem(reference, other.network, file.region, other.input_scale, claim)
+    return Loaded(problem, other.report, _distinct(path, file.reference, file.quantized.network))
+
+
+def _other_side(file: ProblemFile, network: Network) -> _OtherSide:
+    match file.quantized:
+        case QuantizeHere(scheme=scheme):
+            scale = _input_scale(file, _input_kind(scheme, file.region.model))
+            with _located("quantized"):
+                return _quantize(network, scheme, file.region, input_scale=scale)
+        case SecondFloat() if not network.is_real:
+            what = "the network computes on integers"
+            raise MalformedProblem(what, where="quantized.scheme", hint="leave scheme out")
+        case Deployed(runtime=runtime) if runtime is not None and network.is_real:
+            hint = 'give scheme = "fixed-point" to quantize it, or scheme = "float"'
+            raise MalformedProblem("the network is not quantized", where="quantized.network", hint=hint)
+        case SecondFloat() | Deployed():
+            return _OtherSide(network, None, file.region, _input_scale(file, network.input.type.element))
+    assert_never(file.quantized)
+
+
+def _input_kind(scheme: FixedPointScheme, model: InputModel) -> Fixed | None:
+    """The input format of a scheme; None: not known before the region is scaled."""
+    if scheme.input.frac != AUTO:
+        return input_format(scheme.input, None)
+    if model is InputModel.GRID:
+        what = 'a grid of codes does not say what a code stands for, so frac cannot be "auto"'
+        hint = 'give frac, or use model = "continuous"'
+        raise MalformedProblem(what, where="quantized.input.frac", hint=hint)
+    return None
+
+
+def _input_scale(file: ProblemFile, kind: ElementType | None) -> Fraction:
+    if file.input_scale is not None:
+        return file.input_scale
+    return kind.scale if file.region.model is InputModel.GRID and isinstance(kind, Fixed) else Fraction(1)
+
+
+# --- flags ----------------------------------------------------------------------------------------------
+
+
+def problem_from_flags(
+    reference: Path,
+    quantized: Path | None = None,
+    *,
+    box: str,
+    bound: str,
+    bits: int | None = None,
+    model: InputModel = InputModel.GRID,
+    runtime: str | None = None,
+) -> Loaded:
+    """The problem that flags state: `reference` against itself in `bits` bits, or against `quantized`.
+
+    Raises:
+        InputError: one line with the flag, or the network file, and what is wrong there.
+    """
+    reals, bounds = parse_box(box), parse_bound(bound)
+    _check_flags(quantized, bits=bits, runtime=runtime)
+    first, second = _networks(reference, quantized or reference)
+    _check_inputs((first, second), len(reals.lower), where="--box")
+    if bits is not None:
+        other = _of_bits(second, bits, box=reals, model=model)
+    else:
+        other = _of_file(second, box=reals, model=model, runtime=runtime)
+    claim = _claim(first, bounds, outputs=None, where="--bound")
+    problem = Problem(first, other.network, other.region, other.input_scale, claim)
+    return Loaded(problem, other.report, _distinct(reference, quantized or reference))
+
+
+def _check_flags(quantized: Path | None, *, bits: int | None, runtime: str | None) -> None:
+    if (bits is None) == (quantized is None):
+        what = "give either a number of bits or a quantized network"
+        raise MalformedProblem(what, where="--bits", hint="as in: qsmt check REF.onnx --bits 8")
+    if runtime is None:
+        return
+    if quantized is None or quantized.suffix.lower() == ".qir":
+        what = "names whose arithmetic a quantized .onnx file is read with, and none is given"
+        raise MalformedProblem(what, where="--runtime", hint="leave it out")
+    if runtime not in list(Runtime):
+        raise MalformedProblem(f"is {shown(runtime)}, not one of {', '.join(Runtime)}", where="--runtime")
+
+
+def _of_bits(network: Network, bits: int, *, box: Box, model: InputModel) -> _OtherSide:
+    scheme = scheme_of_bits(bits)
+    with _located("--bits"):
+        kind = input_format(scheme.input, box.hull)
+    region, scale = _relation(box, kind, model=model)
+    with _located("--bits"):
+        return _quantize(
+            network, replace(scheme, input=FormatSpec(bits, kind.frac)), region, input_scale=scale
+        )
+
+
+def _of_file(network: Network, *, box: Box, model: InputModel, runtime: str | None) -> _OtherSide:
+    if runtime is not None and network.is_real:
+        what = f"there is no integer arithmetic in @{network.name}, a float network"
+        raise MalformedProblem(
+            what, where="--runtime", hint="quantize it with --bits, or leave --runtime out"
+        )
+    region, scale = _relation(box, network.input.type.element, model=model)
+    return _OtherSide(network, None, region, scale)
+
+
+def _relation(box: Box, kind: ElementType, *, model: InputModel) -> tuple[Region, Fraction]:
+    """The region of a real box, and the scale with which the reference reads its points."""
+    if model is InputModel.CONTINUOUS:
+        return Region(model, box.lower, box.upper), Fraction(1)
+    if not isinstance(kind, Fixed):
+        what = "two float networks have no grid of input codes"
+        raise MalformedProblem(what, where="--input-model", hint="use --input-model continuous")
+    return codes_within(box, kind), kind.scale
+
+
+# --- both -----------------------------------------------------------------------------------------------
+
+
+def _networks(reference: Path, second: Path) -> tuple[Network, Network]:
+    first = load_network(reference)
+    return first, first if second == reference else load_network(second)
+
+
+def _check_inputs(networks: tuple[Network, ...], size: int, *, where: str) -> None:
+    for network in networks:
+        if network.input.size != size:
+            what = f"network @{network.name} has {network.input.size} inputs, the region {size}"
+            raise MalformedProblem(what, where=where)
+
+
+def _quantize(
+    network: Network, scheme: FixedPointScheme, region: Region, *, input_scale: Fraction
+) -> _OtherSide:
+    """The network in fixed point, with what is known of its real values over the region."""
+    ranges = _ranges(network, region, input_scale) if network.is_real else None
+    made = quantize(network, scheme, ranges=ranges)
+    return _OtherSide(made.network, made.report, region, input_scale)
+
+
+def _ranges(network: Network, region: Region, input_scale: Fraction) -> ActivationRanges:
+    from qsmt.dra.analysis import reference_ranges
+    from qsmt.dra.domain import Boxes
+
+    found = reference_ranges(network, Boxes.of_region(region), input_scale)
+    ends = input_scale * min(region.lower), input_scale * max(region.upper)
+    return ActivationRanges(
+        layers=tuple((float(r.lower.min()), float(r.upper.max())) for r in found),
+        input=ends if region.model is InputModel.CONTINUOUS else None,
+    )
+
+
+def _claim(
+    reference: Network,
+    bound: Fraction | tuple[Fraction, ...],
+    *,
+    outputs: tuple[int, ...] | None,
+    where: str,
+) -> ErrorBound:
+    claimed = outputs or tuple(range(reference.output.size))
+    bounds = bound if isinstance(bound, tuple) else (bound,) * len(claimed)
+    if len(bounds) != len(claimed):
+        what = f"{len(bounds)} bounds for {len(claimed)} outputs"
+        raise MalformedProblem(what, where=where, hint="give one for all, or one each")
+    return ErrorBound(claimed, bounds)
+
+
+def _distinct(*paths: Path) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(paths))
+
+
+@contextmanager
+def _located(place: str) -> Iterator[None]:
+    """Says of a problem's error in which file or flag it is."""
+    try:
+        yield
+    except MalformedProblem as error:
+        where = place if error.where is None else f"{place}, {error.where}"
+        raise MalformedProblem(error.what, where=where, hint=error.hint) from None

@@ -1,0 +1,30 @@
+"""The frontend of float ONNX networks: fully connected, with ReLU and Clip, in any exporter's shape.
+
+What is read is the real function: every stored parameter is the exact number it is, and every operation is
+exact. How far the same file is from that under a float runtime is rounding, which no statement covers.
+Graph constants are folded without rounding, so the network that is proved about is the one in the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qsmt.frontend.base import read_file
+
+if TYPE_CHECKING:
+    from qsmt.ir.network import Network
+
+
+class OnnxFrontend:
+    """Reads `.onnx` files."""
+
+    name = "ONNX (.onnx)"
+
+    def accepts(self, path: Path) -> bool:
+        return path.suffix.lower() == ".onnx"
+
+    def load(self, path: Path) -> Network:
+        from qsmt.frontend.onnx_model import read_model
+
+        return read_model(read_file(path), path)

@@ -1,0 +1,81 @@
+"""From the bytes of an ONNX model to a network: parse, check the graph, evaluate it symbolically."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+from onnx import ModelProto
+
+from qsmt.errors import MalformedModel
+from qsmt.frontend.onnx_affine import Computed, Lowering
+from qsmt.frontend.onnx_exact import BeyondLimits
+from qsmt.frontend.onnx_graph import Graph, Node, read_graph
+from qsmt.frontend.onnx_ops import COMPUTING
+from qsmt.frontend.onnx_rules import Call, Operators, Tensor
+from qsmt.frontend.onnx_shape_ops import MOVING
+from qsmt.frontend.onnx_tensor import quoted, read_constant
+from qsmt.ir.network import Network
+
+OPERATORS = Operators(MOVING, COMPUTING)
+
+
+def read_model(content: bytes, path: Path) -> Network:
+    """The network that a model's bytes spell; `path` is where they come from.
+
+    Raises:
+        InputError: one line with the path and what is wrong.
+    """
+    try:
+        model = ModelProto.FromString(content)
+    except DecodeError:
+        raise MalformedModel("is not an ONNX model, or is cut short", where=path) from None
+    return _Evaluation(read_graph(model, path)).network()
+
+
+class _Evaluation:
+    """One pass over the graph, from the input to the output."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._steps = [(node, OPERATORS.rule_of(node)) for node in graph.nodes]
+        self._tensors: dict[str, Tensor] = {}
+
+    def network(self) -> Network:
+        at: Node | str = f"the input {quoted(self._graph.input)}"
+        try:
+            lowering = Lowering(self._graph.path.stem, self._graph.input, self._graph.shape)
+            self._tensors[self._graph.input] = lowering.input
+            for node, rule in self._steps:
+                at = node
+                result = rule.evaluate(Call(node, self._operands(node), lowering))
+                self._tensors[node.outputs[0]] = _named(result, node.outputs[0])
+            return lowering.network(self._output())
+        except BeyondLimits as error:
+            raise MalformedModel(f"{at} needs {error}", where=self._graph.path) from None
+
+    def _operands(self, node: Node) -> tuple[Tensor | None, ...]:
+        return tuple(self._tensor(name, node) if name else None for name in node.inputs)
+
+    def _tensor(self, name: str, node: Node) -> Tensor:
+        if name not in self._tensors and name in self._graph.initializers:
+            proto = self._graph.initializers[name]
+            self._tensors[name] = read_constant(proto, self._graph.path, name=name)
+        return self._tensors[name] if name in self._tensors else _refuse_second_output(node, name)
+
+    def _output(self) -> Computed:
+        name = self._graph.output
+        output = self._tensors.get(name)
+        if isinstance(output, Computed):
+            return output
+        is_constant = output is not None or name in self._graph.initializers
+        what = "does not depend on the input" if is_constant else "is not the first output of its operator"
+        raise MalformedModel(f"the output {quoted(name)} {what}", where=self._graph.path)
+
+
+def _named(tensor: Tensor, name: str) -> Tensor:
+    return tensor.named(name) if isinstance(tensor, Computed) else tensor
+
+
+def _refuse_second_output(node: Node, name: str) -> Tensor:
+    node.refuse(f"reads {quoted(name)}, which is not the first output of its operator")
