@@ -45,10 +45,10 @@ demo: $(STAMP) ## a controller proved at 8 bits, refuted at 4, and the provable 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/pendulum/demo.sh
 
 test: $(STAMP) ## all tests, on two processes
-	@$(BIN)/python -m pytest -n 2
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 quick: $(STAMP) ## the tests that are not marked slow
-	@$(BIN)/python -m pytest -n 2 -m "not slow"
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 lint: $(STAMP) ## ruff, formatting, and the arrows between the packages
 	@$(BIN)/ruff check .

@@ -8,7 +8,10 @@ import typer
 
 
 def command() -> None:
-    """Show versions, which solvers are usable and why not, and licences."""
+    """Show what works here, and why the rest does not.
+
+    Versions, and for each solver whether it is usable: installed, and licensed where it needs a licence.
+    """
     from qsmt.engine.health import machine, solvers
     from qsmt.report.model import versions
 

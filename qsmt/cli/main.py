@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import Annotated
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the parallelism is --jobs; must precede numpy
 
@@ -28,7 +29,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 verified or done, 1 falsified, 2 bad input or usage, 3 unknown, 4 soundness alarm, "
     "70 internal error, 130 interrupted.",
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,  # plain help: it must come up at once
     pretty_exceptions_enable=False,
 )
@@ -40,12 +40,18 @@ app.command("doctor")(doctor.command)
 
 
 @app.callback(invoke_without_command=True)
-def _root(*, version: bool = typer.Option(default=False, help="Show the version and exit.")) -> None:
+def _root(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
     if version:
         from importlib.metadata import version as version_of
 
         sys.stdout.write(f"qsmt {version_of('qsmt')}\n")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from qsmt.arith.outward import float_down, float_up
 from qsmt.arith.real import FloatArray
 from qsmt.arith.rounding import Rounding, round_fraction
+from qsmt.dra.domain import BoolArray
 from qsmt.facts import Interval
 
 EXACT_INTEGERS = 2.0**52
@@ -71,18 +72,28 @@ class ScaledRounding:
         return Interval(self._ends(values.lower, float_down), self._ends(values.upper, float_up))
 
     def _ends(self, values: FloatArray, outward: Callable[[Fraction], float]) -> FloatArray:
-        rule = ROUND[self.rounding]
-        with np.errstate(all="ignore"):
-            product = values * float_up(self.factor)
-            error = 0.0 if self.is_shift else np.abs(product) * 2.0**-51 + 2.0**-1000
-            rounded = rule(product - error)
-            known = (rounded == rule(product + error)) & (np.abs(product) < EXACT_INTEGERS)
-        out: FloatArray = rounded + 0.0
-        for index in np.argwhere(~known):
-            out[tuple(index)] = self._exactly(float(values[tuple(index)]), outward)
+        rounded, known = self._attempt(values)
+        known |= np.isinf(values)
+        if known.all():
+            return rounded
+        out = rounded.copy()
+        exactly = np.frompyfunc(lambda value: outward(self._exactly(value)), 1, 1)
+        out[~known] = exactly(values[~known]).astype(np.float64)
         return out
 
-    def _exactly(self, value: float, outward: Callable[[Fraction], float]) -> float:
-        if np.isinf(value):
-            return value
-        return outward(Fraction(round_fraction(Fraction(value) * self.factor, self.rounding)))
+    def _attempt(self, values: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """The rounded values, and where they are known to be exact."""
+        rule, factor = ROUND[self.rounding], float_up(self.factor)
+        with np.errstate(over="ignore"):
+            product = values * factor
+        if self.is_shift:
+            return rule(product) + 0.0, np.isfinite(product)
+        # float_up is off by 2u, the product by u, its ends by u: 4u, doubled; a code cannot underflow
+        error = np.abs(product) * 2.0**-50 + (0.0 if self.integral else 2.0**-1000)
+        with np.errstate(invalid="ignore", over="ignore"):
+            rounded = rule(product - error)
+            known = (rounded == rule(product + error)) & (np.abs(product) < EXACT_INTEGERS)
+        return rounded + 0.0, known & (2.0**-SAFE_EXPONENT < factor < 2.0**SAFE_EXPONENT)
+
+    def _exactly(self, value: float) -> Fraction:
+        return Fraction(round_fraction(Fraction(value) * self.factor, self.rounding))

@@ -207,6 +207,7 @@ def _quantize(
 
 def _ranges(network: Network, region: Region, input_scale: Fraction) -> ActivationRanges:
     from qsmt.dra.analysis import reference_ranges
+
     from qsmt.dra.domain import Boxes
 
     found = reference_ranges(network, Boxes.of_region(region), input_scale)

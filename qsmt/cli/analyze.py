@@ -1,0 +1,58 @@
+"""`qsmt analyze`: the difference analysis alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qsmt.cli.arguments import Bits, Box, Files, Json, Model, Output, Runtime
+from qsmt.cli.output import check_writable, emit, one_of
+
+
+def command(
+    files: Files,
+    *,
+    mode: Annotated[
+        str, typer.Option(metavar="naive|interval", help="How the difference is bounded.")
+    ] = "interval",
+    bits: Bits = None,
+    box: Box = None,
+    input_model: Model = None,
+    runtime: Runtime = None,
+    json: Json = False,
+    output: Output = None,
+) -> None:
+    """Bound the difference, layer by layer.
+
+    Also counts the stable neurons of both networks.
+    """
+    from qsmt.engine.analyze import analyze
+
+    from qsmt.dra.domain import Mode
+    from qsmt.engine.source import Source, notes
+    from qsmt.problem import InputModel
+    from qsmt.report.model import Report
+
+    check_writable(output)
+    chosen = one_of(Mode, mode, flag="--mode", known=Mode)
+    model = (
+        None
+        if input_model is None
+        else one_of(InputModel, input_model, flag="--input-model", known=InputModel)
+    )
+    bound = None if files[0].suffix.lower() == ".toml" else "0"  # analysis does not depend on the claim
+    source = Source(tuple(files), bits, box, bound, model, runtime)
+    loaded = source.load()
+    result = analyze(loaded.problem, chosen)
+    report = Report(
+        command="analyze",
+        problem=result.problem,
+        source=source.as_json(),
+        outputs=result.outputs,
+        seconds=result.seconds,
+        stages=result.stages,
+        layers=result.layers,
+        notes=notes(loaded.quantization),
+    )
+    emit(report, as_json=json, file=output)

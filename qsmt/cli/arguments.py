@@ -1,0 +1,42 @@
+"""The arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+Files: TypeAlias = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE",
+        help="A problem file (.toml); or a float network, and perhaps the quantized one that is deployed.",
+        show_default=False,
+    ),
+]
+Bits: TypeAlias = Annotated[
+    int | None, typer.Option(help="Quantize the network to this many bits, formats chosen automatically.")
+]
+Box: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="BOX", help='The inputs, such as "[-1,1]^4" or "[0,1],[2,3]".')
+]
+Bound: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NUMBER", help="The claim: |quantized - reference| is at most this.")
+]
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="grid|continuous",
+        help="Inputs are the codes in the box, or all its reals.",
+        show_default="grid",
+    ),
+]
+Runtime: TypeAlias = Annotated[
+    str | None, typer.Option(help="Whose integer arithmetic a quantized ONNX file means.")
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+Output: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Also write the report to FILE, as JSON."),
+]

@@ -1,0 +1,218 @@
+"""What lies between two affine ops, as one formula, and what it does to a difference.
+
+Every activation of the IR is monotone and elementwise, and equals
+
+    value = clamp(pre + noise, lower, upper)        noise in [noise_low, noise_high], in real units,
+
+with exact rationals. A clamp passes through a rounding, because a rounding is monotone: round(clamp(v,
+L, U)) = clamp(round(v), round(L), round(U)). A clamp after a clamp is a clamp, and noises add. Saturation
+is a clamp to the target's range. Wrapping and zeroing are not; but as long as a code fits, they do
+nothing, so the formula holds for the neurons of which that is known (`regular` in qsmt.dra.interval).
+
+**The difference after the activation.** With reference z, difference d and noise r,
+
+    delta = clamp_q(z + d + r) - clamp_r(z).
+
+Let z be in [l, u], d + r <= c and clamp_q(..) <= cap. Then delta <= g(z) where, with K = min(upper_q, cap),
+
+    g(z) = max(min(z + c, K), lower_q) - clamp_r(z),
+
+a piecewise linear function of one variable whose slopes are -1, 0 and 1. Its slope falls only where the
+reference leaves its lower limit (z = lower_r) and where the quantized side saturates (z = K - c): the
+greatest value is at one of these two or at an end of [l, u]. This is the exact optimum over the hexagon
+{l <= z <= u, a <= d <= c, q <= z + d <= p} once z is first cut to [q - c, p - a]; the eleven cases of
+the published table (QEBVerif, CAV 2023, table 1) are special cases of it, some of them looser. The lower bound is
+the upper bound of the negated problem.
+
+Rounding: a candidate is an interval of doubles around the true point. g is bounded there with its
+increasing terms at the upper and its decreasing ones at the lower end, each operation rounded up. Where
+neither side is limited, g is evaluated as c + (z - clamp_r(z)): no cancellation, the result is exactly c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+
+from qsmt.arith.fixed import Overflow
+from qsmt.arith.outward import add_down, add_up, float_down, float_up
+from qsmt.arith.real import FloatArray
+from qsmt.dra.domain import minus, plus
+from qsmt.facts import Interval
+from qsmt.ir.ops import Clamp, Op, Relu, Requantize, Value
+from qsmt.ir.rules import Rules
+from qsmt.ir.types import Real
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """`clamp(pre + noise, lower, upper)`, exactly, in real units; None means no limit."""
+
+    lower: Fraction | None = None
+    upper: Fraction | None = None
+    noise_low: Fraction = Fraction(0)
+    noise_high: Fraction = Fraction(0)
+
+    def clamped(self, lower: Fraction | None, upper: Fraction | None) -> Formula:
+        """This formula, followed by a clamp."""
+        return replace(
+            self, lower=_clamp(self.lower, lower, upper) if self.lower is not None else lower,
+            upper=_clamp(self.upper, lower, upper) if self.upper is not None else upper,
+        )
+
+
+def _clamp(value: Fraction, lower: Fraction | None, upper: Fraction | None) -> Fraction:
+    above = value if lower is None else max(value, lower)
+    return above if upper is None else min(above, upper)
+
+
+FormulaRule: TypeAlias = Callable[..., Formula]
+FORMULAS: Rules[FormulaRule] = Rules("the formula of an activation")
+
+
+def formula(ops: tuple[Op, ...]) -> Formula:
+    """The formula of a layer's activation."""
+    found = Formula()
+    for op in ops:
+        found = FORMULAS[type(op)](op, found)
+    return found
+
+
+def unit(value: Value) -> Fraction:
+    """What one unit of a value's type stands for."""
+    kind = value.type.element
+    return Fraction(1) if isinstance(kind, Real) else kind.scale
+
+
+@FORMULAS.register(Relu)
+def _relu(_: Relu, before: Formula) -> Formula:
+    return before.clamped(Fraction(0), None)
+
+
+@FORMULAS.register(Clamp)
+def _clamp_op(op: Clamp, before: Formula) -> Formula:
+    scale = unit(op.x)
+    return before.clamped(*(None if v is None else v * scale for v in (op.lower, op.upper)))
+
+
+@FORMULAS.register(Requantize)
+def _requantize(op: Requantize, before: Formula) -> Formula:
+    rule, source, scale = op.rule, unit(op.x), unit(op.out)
+    low, high = rule.noise()
+
+    def moved(limit: Fraction | None) -> Fraction | None:
+        return None if limit is None else rule.unbounded(int(limit / source)) * scale
+
+    symmetric = rule.overflow is Overflow.SATURATE_SYMMETRIC and rule.target.signed
+    least = -rule.target.max if symmetric else rule.target.min
+    noisy = Formula(
+        moved(before.lower), moved(before.upper), before.noise_low + low * scale, before.noise_high + high * scale
+    )
+    return noisy.clamped(least * scale, rule.target.max * scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A clamp's two limits, each between two doubles."""
+
+    lower_down: float
+    lower_up: float
+    upper_down: float
+    upper_up: float
+
+    @property
+    def negated(self) -> Limits:
+        """The limits of -clamp(-v)."""
+        return Limits(-self.upper_up, -self.upper_down, -self.lower_up, -self.lower_down)
+
+    def down(self, values: FloatArray) -> FloatArray:
+        """A lower bound of the clamp of values that are at least these."""
+        return np.minimum(np.maximum(values, self.lower_down), self.upper_down)
+
+    def up(self, values: FloatArray) -> FloatArray:
+        """An upper bound of the clamp of values that are at most these."""
+        return np.minimum(np.maximum(values, self.lower_up), self.upper_up)
+
+    def of(self, values: Interval) -> Interval:
+        return Interval(self.down(values.lower), self.up(values.upper))
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A formula in doubles."""
+
+    limits: Limits
+    noise: tuple[float, float]
+
+
+def compiled(exact: Formula) -> Activation:
+    """The formula, rounded outward."""
+    low, high = exact.lower, exact.upper
+    limits = Limits(
+        -np.inf if low is None else float_down(low),
+        -np.inf if low is None else float_up(low),
+        np.inf if high is None else float_down(high),
+        np.inf if high is None else float_up(high),
+    )
+    return Activation(limits, (float_down(exact.noise_low), float_up(exact.noise_high)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Before:
+    """What is known when the difference after an activation is asked for; all in real units."""
+
+    reference: Interval  # z
+    quantized: Interval  # z + d
+    difference: Interval  # d
+    quantized_post: Interval  # clamp_q(z + d + noise)
+
+
+def difference_after(known: Before, quantized: Activation, reference: Activation) -> Interval:
+    """Bounds of clamp_q(z + d + noise) - clamp_r(z)."""
+    z = known.reference.meet(minus(known.quantized, known.difference))
+    low, high = quantized.noise
+    noisy = plus(known.difference, Interval(np.array(low), np.array(high)))
+    flipped = Interval(-z.upper, -z.lower)
+    q, r = quantized.limits, reference.limits
+    return Interval(
+        -_greatest(flipped, -noisy.lower, -known.quantized_post.lower, (q.negated, r.negated)),
+        _greatest(z, noisy.upper, known.quantized_post.upper, (q, r)),
+    )
+
+
+def _greatest(z: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits, Limits]) -> FloatArray:
+    """An upper bound of g on z."""
+    q, r = limits
+    cap = np.minimum(cap, q.upper_up)
+    knee = _cut(Interval(add_down(cap, -c), add_up(cap, -c)), z)
+    start = _cut(Interval(np.array(r.lower_down), np.array(r.lower_up)), z)
+    ends = (Interval(z.lower, z.lower), Interval(z.upper, z.upper))
+    found = [_bound_at(at, c, cap, limits) for at in (*ends, knee, start)]
+    return np.maximum(np.maximum(found[0], found[1]), np.maximum(found[2], found[3]))
+
+
+def _cut(points: Interval, z: Interval) -> Interval:
+    """The points moved into z, as the nearest point of z."""
+    return Interval(
+        np.minimum(np.maximum(points.lower, z.lower), z.upper),
+        np.minimum(np.maximum(points.upper, z.lower), z.upper),
+    )
+
+
+def _bound_at(at: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits, Limits]) -> FloatArray:
+    """An upper bound of g at every point of `at`: max(min(c + z - clamp_r(z), K - clamp_r(z)), lower_q - clamp_r(z))."""
+    q, r = limits
+    base = -r.down(at.lower)
+    passed = np.minimum(add_up(c, _excess(at.upper, r)), add_up(cap, base))
+    return passed if q.lower_up == -np.inf else np.maximum(passed, add_up(np.array(q.lower_up), base))
+
+
+def _excess(z: FloatArray, r: Limits) -> FloatArray:
+    """An upper bound of z - clamp_r(z): zero inside the limits, and exactly so."""
+    below = np.minimum(add_up(z, np.array(-r.lower_down)), 0.0) if np.isfinite(r.lower_down) else 0.0
+    above = np.maximum(add_up(z, np.array(-r.upper_down)), 0.0) if np.isfinite(r.upper_down) else 0.0
+    return np.asarray(below + above)

@@ -1,0 +1,54 @@
+"""`qsmt export`: the residual queries as solver files, with the problem they belong to."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsmt.dra.analysis import analyze_region
+
+from qsmt.encoding import Encoding, Query, encodings
+from qsmt.engine.dispatch import open_queries
+from qsmt.engine.repro import write_problem
+from qsmt.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The files that were written, and per encoding that refused a query, why."""
+
+    files: tuple[Path, ...]
+    refusals: tuple[str, ...]
+
+
+def export(problem: Problem, folder: Path) -> Exported:
+    """Write every query that analysis leaves open, in every encoding that takes it.
+
+    The folder appears complete or not at all.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".qsmt-export-") as scratch:
+        made = Path(scratch) / "queries"
+        made.mkdir(mode=0o755)
+        names, refusals = _write(problem, made)
+        made.rename(folder)
+    return Exported(tuple(folder / name for name in names), tuple(refusals))
+
+
+def _write(problem: Problem, folder: Path) -> tuple[list[str], list[str]]:
+    write_problem(problem, folder)
+    refusals: list[str] = []
+    for query in open_queries(problem, analyze_region(problem)):
+        for encoding in encodings().values():
+            refusal = encoding.refuses(query)
+            if refusal:
+                refusals.append(f"{query}: {encoding.name}: {refusal}")
+            else:
+                encoding.encode(query).write(folder / file_name(query, encoding))
+    return sorted(path.name for path in folder.iterdir()), refusals
+
+
+def file_name(query: Query, encoding: Encoding) -> str:
+    """For instance `output-0-upper.smt2`: is the difference of output 0 above its bound?"""
+    return f"output-{query.output}-{'upper' if query.side > 0 else 'lower'}{encoding.suffix}"

@@ -1,0 +1,80 @@
+"""`qsmt replay`: execute the witness of a report again, exactly, and compare."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from qsmt.engine.source import Source
+from qsmt.errors import MalformedProblem
+from qsmt.interp.replay import Execution, replay
+from qsmt.problem import Problem
+
+MAX_BYTES = 2**28
+
+
+@dataclass(frozen=True, slots=True)
+class Reexecution:
+    """A witness executed again: `confirmed` if it lies in the region and exceeds the bound as reported."""
+
+    problem: Problem
+    execution: Execution
+    output: int
+    reported: Fraction
+
+    @property
+    def difference(self) -> Fraction:
+        return self.execution.difference[self.output]
+
+    @property
+    def confirmed(self) -> bool:
+        exceeds = abs(self.difference) > self.problem.claim.of(self.output)
+        return (
+            exceeds
+            and self.difference == self.reported
+            and self.problem.region.contains(self.execution.input)
+        )
+
+
+def reexecute(path: Path) -> Reexecution:
+    """Replay the witness in a JSON report.
+
+    Raises:
+        MalformedProblem: the file is no report, has no witness, or its problem has changed since.
+    """
+    report = _read(path)
+    if report.get("witness") is None:
+        raise MalformedProblem(f"has no witness: its verdict is {report.get('verdict')}", where=path)
+    try:
+        source = Source.of_json(report["source"])
+        witness = report["witness"]
+        x = tuple(Fraction(v) for v in witness["input"])
+        output, reported = int(witness["output"]), Fraction(witness["exact"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
+        raise MalformedProblem(
+            f"is not a complete report ({type(error).__name__}: {error})", where=path
+        ) from None
+    problem = source.load().problem
+    if problem.sha256 != report.get("problem_sha256"):
+        raise MalformedProblem(
+            "the problem has changed since this report was written", where=path, hint="check it again"
+        )
+    if len(x) != problem.input_size or output not in problem.claim.outputs:
+        raise MalformedProblem("its witness does not fit its problem", where=path)
+    return Reexecution(problem, replay(problem, [x])[0], output, reported)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise MalformedProblem("is too large for a report", where=path)
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else "is not JSON"
+        raise MalformedProblem(said, where=path) from None
+    if not isinstance(found, dict) or found.get("schema") != "qsmt.report/1":
+        raise MalformedProblem('is not a report: its schema is not "qsmt.report/1"', where=path)
+    return found

@@ -1,0 +1,101 @@
+"""Where a problem comes from: a file, or flags. Kept in reports, so that a witness can be replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from qsmt.engine.load import Loaded, load_problem, problem_from_flags
+from qsmt.errors import MalformedProblem
+from qsmt.frontend.fixed_point import LayerFormats, QuantizationReport
+from qsmt.problem import InputModel
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A problem file alone; or a network, perhaps a second one, and flags."""
+
+    files: tuple[Path, ...]
+    bits: int | None = None
+    box: str | None = None
+    bound: str | None = None
+    input_model: InputModel | None = None
+    runtime: str | None = None
+
+    def load(self) -> Loaded:
+        """The problem.
+
+        Raises:
+            InputError: naming the file or flag at fault.
+        """
+        first = self.files[0]
+        if first.suffix.lower() == ".toml":
+            self._refuse_flags(first)
+            return load_problem(first)
+        if len(self.files) > 2:
+            raise MalformedProblem(
+                f"{len(self.files)} files were given", hint="give a network, or two to compare"
+            )
+        for flag, value in (("--box", self.box), ("--bound", self.bound)):
+            if value is None:
+                hint = f"give {flag}, or a problem file that ends in .toml"
+                raise MalformedProblem("is needed with a network file", where=flag, hint=hint)
+        return problem_from_flags(
+            first,
+            self.files[1] if len(self.files) > 1 else None,
+            box=self.box or "",
+            bound=self.bound or "",
+            bits=self.bits,
+            model=self.input_model or InputModel.GRID,
+            runtime=self.runtime,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """For a report: absolute paths, and the flags that were given."""
+        flags = {key: value for key, value in asdict(self).items() if key != "files" and value is not None}
+        return {"files": [str(path.absolute()) for path in self.files], **flags}
+
+    @staticmethod
+    def of_json(found: Mapping[str, Any]) -> Source:
+        """The inverse of `as_json`."""
+        flags = {key: found.get(key) for key in ("bits", "box", "bound", "runtime")}
+        model = found.get("input_model")
+        paths = tuple(Path(path) for path in found["files"])
+        return Source(paths, input_model=InputModel(model) if model else None, **flags)
+
+    def _refuse_flags(self, file: Path) -> None:
+        flags = ("bits", "box", "bound", "input_model", "runtime")
+        given = [f"--{flag.replace('_', '-')}" for flag in flags if getattr(self, flag) is not None]
+        if given:
+            raise MalformedProblem(
+                f"a problem file says it all; it cannot be combined with {', '.join(given)}", where=file
+            )
+        if len(self.files) > 1:
+            raise MalformedProblem(
+                "a problem file was given together with other files", where=file, hint="give one file"
+            )
+
+
+def notes(report: QuantizationReport | None) -> tuple[str, ...]:
+    """What a user should know of how the network was quantized; nothing if it was not done here."""
+    return () if report is None else tuple(_notes(report))
+
+
+def _notes(report: QuantizationReport) -> Iterator[str]:
+    yield f"input is {report.input}" + (", and saturates on this region" if report.input_may_saturate else "")
+    for i, layer in enumerate(report.layers):
+        lost = _saturated(layer)
+        yield f"layer {i}: weights {layer.weights}, biases {layer.bias}, result {layer.activation}{lost}"
+
+
+def _saturated(layer: LayerFormats) -> str:
+    parts = []
+    if layer.saturated_weights:
+        parts.append(f"{layer.saturated_weights} weights saturated")
+    if layer.saturated_biases:
+        parts.append(f"{layer.saturated_biases} biases saturated")
+    if layer.may_saturate:
+        parts.append("activations can saturate")
+    return f"; {', '.join(parts)}" if parts else ""
