@@ -108,13 +108,24 @@ class Problem:
         return tuple(self.input_scale * v for v in x)
 
     def quantized_input(self, x: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
-        """What the quantized network reads of x: codes, or reals if it is a real network."""
+        """What the quantized network reads of x: codes, or reals if it is a real network.
+
+        Raises:
+            MalformedProblem: the network reads codes, and x is no point of a grid.
+        """
         kind = self.quantized.input.type.element
         if not isinstance(kind, Fixed):
             return self.reference_input(x)
         if self.region.model is InputModel.GRID:
-            return x
+            return _codes(x)
         return tuple(Fraction(kind.encode(v, INPUT_ROUNDING)) for v in self.reference_input(x))
+
+
+def _codes(x: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+    for i, v in enumerate(x):
+        if v.denominator != 1:
+            raise MalformedProblem(f"input {i} is {v}, but the points of a grid are integers")
+    return x
 
 
 def _check_sizes(problem: Problem) -> None:

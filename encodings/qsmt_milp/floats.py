@@ -1,17 +1,18 @@
 """The program in doubles, for solvers: where exactness ends, in one place.
 
-A row may be multiplied by any positive number. The number chosen here (i) clears odd denominators, so that
-an input scale like 1/255 leaves no rounding in coefficients that are dyadic otherwise, and (ii) is else a
-power of two that brings the largest coefficient of a real row to about 1, where solvers' absolute
-tolerances mean something. Rows of integers stay as they are. Then every number becomes the nearest double;
-only the bounds of variables, which are redundant, are rounded outward.
+A row may be multiplied by any positive number. The number chosen here clears odd denominators, so that an
+input scale like 1/255 leaves no rounding in coefficients that are dyadic otherwise; and a power of two then
+brings the largest coefficient into [1, 256]. There solvers' absolute tolerances mean something for reals, and
+are far below the least step of a row of integers. Then every number becomes the nearest double; only the
+bounds of variables, which are redundant, are rounded outward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import inf, lcm
 
 import numpy as np
@@ -22,6 +23,9 @@ from qsmt_milp.model import Exact, Model
 
 MAX_ODD = 2**20
 """Larger odd denominators are not cleared: they come from decimals, which are not exact in doubles anyway."""
+
+LARGEST = 8
+"""The power of two above which coefficients are scaled down: products with values up to 2**20 stay exact."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +41,12 @@ class FloatModel:
     starts: IntArray
     columns: IntArray
     values: FloatArray
+
+    def rows(self) -> Iterator[tuple[list[int], list[float], float, float]]:
+        """Columns, values, lower and upper side of each row."""
+        sides = zip(self.row_lower.tolist(), self.row_upper.tolist(), strict=True)
+        for (start, end), (low, high) in zip(pairwise(self.starts.tolist()), sides, strict=True):
+            yield self.columns[start:end].tolist(), self.values[start:end].tolist(), low, high
 
 
 def to_floats(model: Model) -> FloatModel:
@@ -63,10 +73,10 @@ def to_floats(model: Model) -> FloatModel:
 def scale(coefficients: Iterable[Exact]) -> Fraction:
     """The positive number that a row with these coefficients is multiplied by."""
     exact = [Fraction(c) for c in coefficients]
-    if all(c.denominator == 1 for c in exact):
+    if not exact:
         return Fraction(1)
     odd = lcm(*(c.denominator // (c.denominator & -c.denominator) for c in exact))
     odd = odd if odd <= MAX_ODD else 1
     largest = max(abs(c) for c in exact) * odd
-    power = largest.numerator.bit_length() - largest.denominator.bit_length()
-    return odd * Fraction(2) ** -power
+    magnitude = largest.numerator.bit_length() - largest.denominator.bit_length()
+    return odd * Fraction(2) ** (min(max(magnitude, 0), LARGEST) - magnitude)

@@ -41,7 +41,9 @@ def variables(builder: Builder, problem: Problem) -> list[Linear]:
 
 def reference_range(problem: Problem) -> Range:
     """Bounds of what a real network reads."""
-    return _range(problem.reference_input(problem.region.lower), problem.reference_input(problem.region.upper))
+    return _range(
+        problem.reference_input(problem.region.lower), problem.reference_input(problem.region.upper)
+    )
 
 
 def quantized_range(problem: Problem) -> Range:

@@ -32,15 +32,14 @@ def _lines(model: Model) -> Iterator[str]:
 def _rows(model: Model, floats: FloatModel) -> Iterator[str]:
     yield "ROWS"
     yield f" N {GOAL}"
-    for row, low, high in zip(model.rows, floats.row_lower, floats.row_upper, strict=True):
+    for row, (_, _, low, high) in zip(model.rows, floats.rows(), strict=True):
         yield f" {'E' if low == high else 'L' if isinf(low) else 'G'} {row.name}"
 
 
 def _columns(model: Model, floats: FloatModel) -> Iterator[str]:
     entries: list[list[str]] = [[f"{GOAL} {_number(-c)}"] if c else [] for c in floats.objective.tolist()]
-    values = iter(zip(floats.columns.tolist(), floats.values.tolist(), strict=True))
-    for row in model.rows:
-        for index, value in (next(values) for _ in row.terms):
+    for row, (columns, values, _, _) in zip(model.rows, floats.rows(), strict=True):
+        for index, value in zip(columns, values, strict=True):
             entries[index].append(f"{row.name} {_number(value)}")
     yield "COLUMNS"
     integer = False
@@ -55,7 +54,7 @@ def _columns(model: Model, floats: FloatModel) -> Iterator[str]:
 
 def _sides(model: Model, floats: FloatModel) -> Iterator[str]:
     yield "RHS"
-    for row, low, high in zip(model.rows, floats.row_lower.tolist(), floats.row_upper.tolist(), strict=True):
+    for row, (_, _, low, high) in zip(model.rows, floats.rows(), strict=True):
         side = high if isinf(low) else low
         if side:
             yield f" rhs {row.name} {_number(side)}"
@@ -63,7 +62,9 @@ def _sides(model: Model, floats: FloatModel) -> Iterator[str]:
 
 def _bounds(model: Model, floats: FloatModel) -> Iterator[str]:
     yield "BOUNDS"
-    for variable, low, high in zip(model.variables, floats.lower.tolist(), floats.upper.tolist(), strict=True):
+    for variable, low, high in zip(
+        model.variables, floats.lower.tolist(), floats.upper.tolist(), strict=True
+    ):
         yield f" LO bounds {variable.name} {_number(low)}"
         yield f" UP bounds {variable.name} {_number(high)}"
 

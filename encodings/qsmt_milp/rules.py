@@ -49,7 +49,9 @@ class Scope:
         return [settled(self.builder, f"{label}.{i}", neuron, bounds) for i, (neuron, bounds) in pairs]
 
 
-def put_network(builder: Builder, network: Network, prefix: str, inputs: list[Linear], known: Ranges) -> list[Linear]:
+def put_network(
+    builder: Builder, network: Network, prefix: str, inputs: list[Linear], known: Ranges
+) -> list[Linear]:
     """The network's outputs as expressions of `inputs`, with the rows that define them."""
     scope = Scope(builder, labels(network, prefix), known)
     neurons = scope.neurons(network.input, inputs)
@@ -63,7 +65,9 @@ def labels(network: Network, prefix: str) -> dict[str, str]:
     found = {network.input.name: f"{prefix}.x"}
     for i, layer in enumerate(layers(network)):
         found[layer.pre.name] = f"{prefix}.z{i}"
-        found |= {op.out.name: f"{prefix}.h{i}{'abcdefgh'[k % 8]}" for k, op in enumerate(layer.activation[:-1])}
+        found |= {
+            op.out.name: f"{prefix}.h{i}{'abcdefgh'[k % 8]}" for k, op in enumerate(layer.activation[:-1])
+        }
         found |= {op.out.name: f"{prefix}.h{i}" for op in layer.activation[-1:]}
     return found
 

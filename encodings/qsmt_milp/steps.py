@@ -109,7 +109,5 @@ def _reached(builder: Builder, name: str, neuron: Neuron, threshold: int) -> Lin
     """A binary that is 1 iff acc >= threshold."""
     reached = builder.binary(name)
     builder.at_least(f"{name}.if", neuron.form - reached * (threshold - neuron.low), neuron.low)
-    builder.at_most(
-        f"{name}.iff", neuron.form - reached * (neuron.high - threshold + 1), threshold - 1
-    )
+    builder.at_most(f"{name}.iff", neuron.form - reached * (neuron.high - threshold + 1), threshold - 1)
     return reached

@@ -52,9 +52,12 @@ class RealTensor:
 
     @staticmethod
     def of_fractions(values: Iterable[Fraction], shape: tuple[int, ...]) -> RealTensor:
-        """From exact rationals, in row-major order."""
+        """From exact rationals within the range of doubles, in row-major order."""
         rationals = exact_array((Fraction(v) for v in values), shape)
-        nearest = np.array([float(v) for v in rationals.flat], dtype=np.float64).reshape(shape)
+        try:
+            nearest = np.array([float(v) for v in rationals.flat], dtype=np.float64).reshape(shape)
+        except OverflowError:
+            raise ValueError("a number beyond the range of doubles") from None
         if all(Fraction(float(f)) == v for f, v in zip(nearest.flat, rationals.flat, strict=True)):
             return RealTensor(frozen(nearest))
         return RealTensor(frozen(nearest), rationals)

@@ -13,7 +13,7 @@ so every consumer can fall back on it.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,12 +23,20 @@ from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.rounding import Rounding, noise_bounds, round_ratio
 
 
+MAX_SHIFT = 4096
+"""No two formats are further apart; and 2**MAX_SHIFT is still a number that can be written down."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shift:
     """`round(acc / 2**shift)`; a negative shift multiplies and is exact."""
 
     shift: int
     rounding: Rounding
+
+    def __post_init__(self) -> None:
+        if abs(self.shift) > MAX_SHIFT:
+            raise ValueError(f"a requantization shifts by at most {MAX_SHIFT} bits")
 
     @property
     def multiplier(self) -> Fraction:
@@ -116,6 +124,17 @@ def staircase(rule: Callable[[int], int], low: int, high: int) -> Staircase:
     thresholds: list[int] = []
     start = low
     for level in range(first + 1, last + 1):
-        start += bisect_left(range(start, high), level, key=rule)
+        start = _reaches(rule, level, low=start, high=high)
         thresholds.append(start)
     return Staircase(first, tuple(thresholds))
+
+
+def _reaches(rule: Callable[[int], int], level: int, *, low: int, high: int) -> int:
+    """The least integer of [low, high] where a monotone rule that ends there is at least `level`.
+
+    Not `bisect_left` of a range: an accumulator may be wider than the ranges that Python can index.
+    """
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if rule(middle) >= level else (middle + 1, high)
+    return low

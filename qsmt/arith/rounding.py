@@ -101,5 +101,8 @@ def floor_offset(denominator: int, rounding: Rounding) -> int | None:
             return denominator // 2
         case Rounding.HALF_DOWN:
             return (denominator - 1) // 2
-        case _:
+        case Rounding.TOWARD_ZERO | Rounding.AWAY:
             return 0 if denominator == 1 else None
+        case Rounding.HALF_EVEN | Rounding.HALF_AWAY | Rounding.HALF_TOWARD_ZERO:
+            # An odd denominator has no ties, and without ties all nearest roundings are one.
+            return denominator // 2 if denominator % 2 else None

@@ -41,7 +41,7 @@ import numpy as np
 from qsmt.arith.fixed import Overflow
 from qsmt.arith.outward import add_down, add_up, float_down, float_up
 from qsmt.arith.real import FloatArray
-from qsmt.dra.domain import minus, plus
+from qsmt.dra.domain import Limits, cut, limits_between, minus, negated, plus
 from qsmt.facts import Interval
 from qsmt.ir.ops import Clamp, Op, Relu, Requantize, Value
 from qsmt.ir.rules import Rules
@@ -60,7 +60,8 @@ class Formula:
     def clamped(self, lower: Fraction | None, upper: Fraction | None) -> Formula:
         """This formula, followed by a clamp."""
         return replace(
-            self, lower=_clamp(self.lower, lower, upper) if self.lower is not None else lower,
+            self,
+            lower=_clamp(self.lower, lower, upper) if self.lower is not None else lower,
             upper=_clamp(self.upper, lower, upper) if self.upper is not None else upper,
         )
 
@@ -110,35 +111,12 @@ def _requantize(op: Requantize, before: Formula) -> Formula:
     symmetric = rule.overflow is Overflow.SATURATE_SYMMETRIC and rule.target.signed
     least = -rule.target.max if symmetric else rule.target.min
     noisy = Formula(
-        moved(before.lower), moved(before.upper), before.noise_low + low * scale, before.noise_high + high * scale
+        moved(before.lower),
+        moved(before.upper),
+        before.noise_low + low * scale,
+        before.noise_high + high * scale,
     )
     return noisy.clamped(least * scale, rule.target.max * scale)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """A clamp's two limits, each between two doubles."""
-
-    lower_down: float
-    lower_up: float
-    upper_down: float
-    upper_up: float
-
-    @property
-    def negated(self) -> Limits:
-        """The limits of -clamp(-v)."""
-        return Limits(-self.upper_up, -self.upper_down, -self.lower_up, -self.lower_down)
-
-    def down(self, values: FloatArray) -> FloatArray:
-        """A lower bound of the clamp of values that are at least these."""
-        return np.minimum(np.maximum(values, self.lower_down), self.upper_down)
-
-    def up(self, values: FloatArray) -> FloatArray:
-        """An upper bound of the clamp of values that are at most these."""
-        return np.minimum(np.maximum(values, self.lower_up), self.upper_up)
-
-    def of(self, values: Interval) -> Interval:
-        return Interval(self.down(values.lower), self.up(values.upper))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +129,8 @@ class Activation:
 
 def compiled(exact: Formula) -> Activation:
     """The formula, rounded outward."""
-    low, high = exact.lower, exact.upper
-    limits = Limits(
-        -np.inf if low is None else float_down(low),
-        -np.inf if low is None else float_up(low),
-        np.inf if high is None else float_down(high),
-        np.inf if high is None else float_up(high),
-    )
-    return Activation(limits, (float_down(exact.noise_low), float_up(exact.noise_high)))
+    noise = (float_down(exact.noise_low), float_up(exact.noise_high))
+    return Activation(limits_between(exact.lower, exact.upper), noise)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,10 +148,9 @@ def difference_after(known: Before, quantized: Activation, reference: Activation
     z = known.reference.meet(minus(known.quantized, known.difference))
     low, high = quantized.noise
     noisy = plus(known.difference, Interval(np.array(low), np.array(high)))
-    flipped = Interval(-z.upper, -z.lower)
     q, r = quantized.limits, reference.limits
     return Interval(
-        -_greatest(flipped, -noisy.lower, -known.quantized_post.lower, (q.negated, r.negated)),
+        -_greatest(negated(z), -noisy.lower, -known.quantized_post.lower, (q.negated, r.negated)),
         _greatest(z, noisy.upper, known.quantized_post.upper, (q, r)),
     )
 
@@ -188,23 +159,18 @@ def _greatest(z: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits,
     """An upper bound of g on z."""
     q, r = limits
     cap = np.minimum(cap, q.upper_up)
-    knee = _cut(Interval(add_down(cap, -c), add_up(cap, -c)), z)
-    start = _cut(Interval(np.array(r.lower_down), np.array(r.lower_up)), z)
+    knee = cut(Interval(add_down(cap, -c), add_up(cap, -c)), z)
+    start = cut(Interval(np.array(r.lower_down), np.array(r.lower_up)), z)
     ends = (Interval(z.lower, z.lower), Interval(z.upper, z.upper))
     found = [_bound_at(at, c, cap, limits) for at in (*ends, knee, start)]
     return np.maximum(np.maximum(found[0], found[1]), np.maximum(found[2], found[3]))
 
 
-def _cut(points: Interval, z: Interval) -> Interval:
-    """The points moved into z, as the nearest point of z."""
-    return Interval(
-        np.minimum(np.maximum(points.lower, z.lower), z.upper),
-        np.minimum(np.maximum(points.upper, z.lower), z.upper),
-    )
-
-
 def _bound_at(at: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits, Limits]) -> FloatArray:
-    """An upper bound of g at every point of `at`: max(min(c + z - clamp_r(z), K - clamp_r(z)), lower_q - clamp_r(z))."""
+    """An upper bound of g at every point of `at`.
+
+    With k = clamp_r(z), g is the greater of min(c + (z - k), K - k) and lower_q - k.
+    """
     q, r = limits
     base = -r.down(at.lower)
     passed = np.minimum(add_up(c, _excess(at.upper, r)), add_up(cap, base))

@@ -146,8 +146,13 @@ def _relative_error(weight: Approximation) -> tuple[float, FloatArray]:
     if not weight.radius.any():
         return 0.0, np.zeros(len(weight.nearest))
     ratio = np.divide(
-        weight.radius, np.abs(weight.nearest), out=np.full(weight.radius.shape, np.inf), where=weight.nearest != 0
+        weight.radius,
+        np.abs(weight.nearest),
+        out=np.full(weight.radius.shape, np.inf),
+        where=weight.nearest != 0,
     )
     ratio = np.where(weight.radius == 0, 0.0, up(ratio))
     folded = ratio <= FOLDABLE
-    return float(ratio[folded].max(initial=0.0)), np.where(folded, 0.0, weight.radius).max(axis=1, initial=0.0)
+    return float(ratio[folded].max(initial=0.0)), np.where(folded, 0.0, weight.radius).max(
+        axis=1, initial=0.0
+    )

@@ -78,11 +78,47 @@ def scaled(a: Interval, factor: Fraction) -> Interval:
     return Interval(times_down(a.lower, factor), times_up(a.upper, factor))
 
 
-def point(value: Fraction) -> Interval:
-    """The tightest bounds of one number, for all neurons: shape ()."""
-    return Interval(np.array(float_down(value)), np.array(float_up(value)))
+def cut(points: Interval, z: Interval) -> Interval:
+    """The points moved into z, as the nearest point of z."""
+    return Interval(
+        np.minimum(np.maximum(points.lower, z.lower), z.upper),
+        np.minimum(np.maximum(points.upper, z.lower), z.upper),
+    )
 
 
 def select(where: BoolArray, a: Interval, b: Interval) -> Interval:
     """`a` where the mask holds, else `b`."""
     return Interval(np.where(where, a.lower, b.lower), np.where(where, a.upper, b.upper))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A clamp's two limits, each between two doubles."""
+
+    lower_down: float
+    lower_up: float
+    upper_down: float
+    upper_up: float
+
+    @property
+    def negated(self) -> Limits:
+        """The limits of -clamp(-v)."""
+        return Limits(-self.upper_up, -self.upper_down, -self.lower_up, -self.lower_down)
+
+    def down(self, values: FloatArray) -> FloatArray:
+        """A lower bound of the clamp of values that are at least these."""
+        return np.minimum(np.maximum(values, self.lower_down), self.upper_down)
+
+    def up(self, values: FloatArray) -> FloatArray:
+        """An upper bound of the clamp of values that are at most these."""
+        return np.minimum(np.maximum(values, self.lower_up), self.upper_up)
+
+    def of(self, values: Interval) -> Interval:
+        return Interval(self.down(values.lower), self.up(values.upper))
+
+
+def limits_between(lower: Fraction | None, upper: Fraction | None) -> Limits:
+    """The limits of a clamp to exact numbers; None means no limit."""
+    below = (-np.inf, -np.inf) if lower is None else (float_down(lower), float_up(lower))
+    above = (np.inf, np.inf) if upper is None else (float_down(upper), float_up(upper))
+    return Limits(*below, *above)

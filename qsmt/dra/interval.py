@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TypeAlias
 
 import numpy as np
 
 from qsmt.arith.fixed import Fixed, Overflow
-from qsmt.arith.outward import float_down, float_up
+from qsmt.arith.requantize import Requantization
 from qsmt.dra.affine import AffineMap, affine_map, integer_map, of_const
-from qsmt.dra.domain import BoolArray, point
+from qsmt.dra.domain import BoolArray, Limits, limits_between
 from qsmt.dra.rounding import ScaledRounding
 from qsmt.facts import Interval
 from qsmt.ir.ops import Affine, Clamp, Op, Relu, Requantize
 from qsmt.ir.rules import Rules
-from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
+from qsmt.ir.types import Accumulator, AccumulatorOverflow
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +38,7 @@ class Ranged:
     regular: BoolArray
 
 
+AffineStep: TypeAlias = Callable[[Interval], Ranged]
 Step: TypeAlias = Callable[[Ranged], Ranged]
 RULES: Rules[Callable[..., Step]] = Rules("the interval domain")
 
@@ -55,15 +57,16 @@ def linear_part(op: Affine) -> AffineMap:
 
 @RULES.register(Affine)
 def _affine(op: Affine) -> Step:
-    return affine_step(op, linear_part(op))
+    transfer = affine_step(op, linear_part(op))
+    return lambda x: transfer(x.interval)
 
 
-def affine_step(op: Affine, linear: AffineMap) -> Step:
+def affine_step(op: Affine, linear: AffineMap) -> AffineStep:
     """The transfer function of an affine op, from its prepared map."""
     kind = op.out.type.element
     if isinstance(kind, Accumulator):
-        return lambda x: _wrapped(kind, _integers(linear.image(x.interval)))
-    return lambda x: _regular(linear.image(x.interval))
+        return lambda x: _wrapped(kind, _integers(linear.image(x)))
+    return lambda x: _regular(linear.image(x))
 
 
 def _regular(values: Interval) -> Ranged:
@@ -78,50 +81,72 @@ def _integers(values: Interval) -> Interval:
 def _wrapped(kind: Accumulator, sums: Interval) -> Ranged:
     if kind.overflow is AccumulatorOverflow.EXACT:
         return _regular(sums)
-    fits = _fits(sums, kind)
-    return Ranged(_within(fits, sums, kind), fits)
+    return _wrap(sums, type_limits(kind))
 
 
-def _fits(values: Interval, kind: Fixed | Accumulator) -> BoolArray:
-    """Where no value can leave the range of the type."""
-    low, high = point_of_min(kind), point_of_max(kind)
-    fits: BoolArray = (values.lower >= low.upper) & (values.upper <= high.lower)
-    return fits
-
-
-def _within(fits: BoolArray, values: Interval, kind: Fixed | Accumulator) -> Interval:
-    """The values where they fit, else the type's full range."""
-    low, high = point_of_min(kind), point_of_max(kind)
-    return Interval(np.where(fits, values.lower, low.lower), np.where(fits, values.upper, high.upper))
+def type_limits(kind: Fixed | Accumulator) -> Limits:
+    """The range of an integer type."""
+    return limits_between(Fraction(kind.min), Fraction(kind.max))
 
 
 @RULES.register(Relu)
 def _relu(_: Relu) -> Step:
-    return lambda x: Ranged(
-        Interval(np.maximum(x.interval.lower, 0.0), np.maximum(x.interval.upper, 0.0)), x.regular
-    )
+    return _clamp_to(limits_between(Fraction(0), None))
 
 
 @RULES.register(Clamp)
 def _clamp(op: Clamp) -> Step:
-    low = (-np.inf, -np.inf) if op.lower is None else (float_down(op.lower), float_up(op.lower))
-    high = (np.inf, np.inf) if op.upper is None else (float_down(op.upper), float_up(op.upper))
+    return _clamp_to(limits_between(op.lower, op.upper))
 
-    def apply(x: Ranged) -> Ranged:
-        lower = np.minimum(np.maximum(x.interval.lower, low[0]), high[0])
-        return Ranged(Interval(lower, np.minimum(np.maximum(x.interval.upper, low[1]), high[1])), x.regular)
 
-    return apply
+def _clamp_to(limits: Limits) -> Step:
+    return lambda x: Ranged(limits.of(x.interval), x.regular)
 
 
 @RULES.register(Requantize)
 def _requantize(op: Requantize) -> Step:
     rule = op.rule
     rounding = ScaledRounding(rule.kind.multiplier, rule.kind.rounding, integral=True)
-    into = _OVERFLOW[rule.overflow]
+    limits = type_limits(rule.target)
 
     def apply(x: Ranged) -> Ranged:
-        codes = into(rounding.of_interval(x.interval), rule.target)
+        codes = _overflow(rule, rounding.of_interval(x.interval), limits)
         return Ranged(codes.interval, codes.regular & x.regular)
 
     return apply
+
+
+def _overflow(rule: Requantization, codes: Interval, limits: Limits) -> Ranged:
+    """The image of rounded codes under the target's overflow rule."""
+    match rule.overflow:
+        case Overflow.SATURATE:
+            return _regular(limits.of(codes))
+        case Overflow.SATURATE_SYMMETRIC:
+            least = -rule.target.max if rule.target.signed else 0
+            return _regular(limits_between(Fraction(least), Fraction(rule.target.max)).of(codes))
+        case Overflow.WRAP:
+            return _wrap(codes, limits)
+        case Overflow.SATURATE_ZERO:
+            return _zero(codes, limits)
+
+
+def _fits(values: Interval, limits: Limits) -> BoolArray:
+    """Where no value can leave the range."""
+    fits: BoolArray = (values.lower >= limits.lower_up) & (values.upper <= limits.upper_down)
+    return fits
+
+
+def _wrap(values: Interval, limits: Limits) -> Ranged:
+    fits = _fits(values, limits)
+    lower = np.where(fits, values.lower, limits.lower_down)
+    return Ranged(Interval(lower, np.where(fits, values.upper, limits.upper_up)), fits)
+
+
+def _zero(values: Interval, limits: Limits) -> Ranged:
+    """The part in range, if there is one, and zero if some are not in it. Zero is in every range."""
+    fits = _fits(values, limits)
+    some = (values.lower <= limits.upper_up) & (values.upper >= limits.lower_down)
+    part = limits.of(values)
+    lower = np.where(some, np.where(fits, part.lower, np.minimum(part.lower, 0.0)), 0.0)
+    upper = np.where(some, np.where(fits, part.upper, np.maximum(part.upper, 0.0)), 0.0)
+    return Ranged(Interval(lower, upper), fits)

@@ -38,8 +38,8 @@ from qsmt.ir.ops import Affine, Const, Op, Value
 from qsmt.ir.types import Real, TensorType
 from qsmt.ir.verify import MAX_ELEMENTS, verify
 
-MAX_WORK = 2 * MAX_ELEMENTS
-"""The elements of all affine maps that are formed for one model, a rational counting as 16: a gigabyte."""
+MAX_WORK = MAX_ELEMENTS
+"""The elements of all affine maps that are formed for one model, a rational counting as 16: half a gigabyte."""
 
 _RATIONAL_COST = 16
 _MAX_NAME = 80
@@ -245,7 +245,7 @@ class Lowering:
         if isinstance(x.pending, Full):
             return x.pending
         shape = (x.size, x.base.size)
-        self.spend(prod(shape))
+        self.affordable(prod(shape))
         weight = scattered(shape, (np.arange(x.size), x.pending.index), x.pending.scale)
         return self._charged(Full(weight, x.pending.offset))
 

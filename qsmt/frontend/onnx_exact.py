@@ -122,7 +122,7 @@ def _is_single(tensor: RealTensor) -> bool:
 def _rational(a: RealTensor, b: RealTensor, rule: Callable[[Any, Any], Any]) -> RealTensor:
     size = np.broadcast(a.nearest, b.nearest).size
     if size > MAX_EXACT:
-        raise BeyondLimits(f"{size} folded parameters are not doubles; the limit is {MAX_EXACT}")
+        raise BeyondLimits(f"{size} folded parameters that are not doubles; the limit is {MAX_EXACT}")
     numbers: ExactArray = np.asarray(rule(a.fractions, b.fractions), dtype=object)
     return _checked(numbers.ravel().tolist(), numbers.shape)
 
@@ -131,4 +131,4 @@ def _checked(numbers: list[Fraction], shape: tuple[int, ...]) -> RealTensor:
     try:
         return RealTensor.of_fractions(numbers, shape)
     except OverflowError:
-        raise BeyondLimits("a folded parameter exceeds the largest double") from None
+        raise BeyondLimits("a folded parameter beyond the largest double, which is not read") from None

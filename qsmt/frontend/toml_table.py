@@ -131,30 +131,35 @@ def read_toml(path: Path) -> Table:
     Raises:
         MalformedProblem: when there is no such file, or it is not TOML.
     """
+    name = str(path) if str(path).isprintable() else quoted(str(path))
     try:
         text = _read(path).decode("utf-8-sig")
-        entries = tomllib.loads(text, parse_float=Decimal)
+        return Table(name, "", tomllib.loads(text, parse_float=Decimal))
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
-        raise MalformedProblem(f"is not UTF-8 text (byte {error.start})", where=path) from None
+        what = f"is not UTF-8 text (byte {error.start})"
     except RecursionError:
-        raise MalformedProblem("is nested too deeply", where=path) from None
+        what = "is nested too deeply"
+    except _Unreadable as error:
+        what = str(error)
     except ValueError as error:  # TOMLDecodeError, or an integer of more digits than Python reads
-        raise MalformedProblem(f"is not TOML: {error}", where=path) from None
-    return Table(str(path), "", entries)
+        what = f"is not TOML: {error}"
+    raise MalformedProblem(what, where=name)
+
+
+class _Unreadable(Exception):
+    """Why a file is not read at all."""
 
 
 def _read(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            found = "is a directory" if path.is_dir() else "there is no such file"
-            raise MalformedProblem(found, where=path, hint="give a problem file")
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise MalformedProblem(f"cannot be read: {reason}", where=repr(str(path))) from None
+    if not path.is_file():  # a pipe would be waited for, a device may have no end
+        existing = "is a directory" if path.is_dir() else "is not a regular file"
+        raise _Unreadable(existing if path.exists() else "there is no such file")
+    with path.open("rb") as file:
+        raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
-        raise MalformedProblem(f"is larger than {MAX_BYTES // 2**20} MiB", where=path)
+        raise _Unreadable(f"is larger than {MAX_BYTES // 2**20} MiB")
     return raw
 
 

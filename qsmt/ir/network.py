@@ -32,10 +32,9 @@ class Network:
 
     @property
     def constants(self) -> Iterator[Const]:
-        for op in self.ops:
-            if isinstance(op, Affine):
-                yield op.weight
-                yield op.bias
+        """Each constant once, in the order of first use."""
+        used = (c for op in self.ops if isinstance(op, Affine) for c in (op.weight, op.bias))
+        yield from {id(c): c for c in used}.values()
 
 
 @dataclass(frozen=True, slots=True)

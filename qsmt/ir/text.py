@@ -28,9 +28,12 @@ from qsmt.errors import MalformedModel
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, ElementType, Real, TensorType
-from qsmt.ir.verify import verify
+from qsmt.ir.verify import MAX_ELEMENTS, verify
 
 T = TypeVar("T")
+
+MAX_DIGITS = 2000
+"""No token that is a number is longer: Python refuses to print integers of more than 4300 digits."""
 
 # --- printing --------------------------------------------------------------------------------------
 
@@ -94,9 +97,11 @@ class _Parser:
     """A recursive-descent parser over a list of tokens, one method per construct."""
 
     def __init__(self, text: str, where: str) -> None:
-        self._text, self._where, self._at = text, where, 0
+        self._text, self._where = text, where
+        self._at, self._last = 0, 0  # where the next token is looked for, and where the last one began
         self._values: dict[str, Value] = {}
         self._constants: dict[str, Const] = {}
+        self._unused: set[str] = set()
 
     def network(self) -> Network:
         self._expect("network")
@@ -114,6 +119,8 @@ class _Parser:
             ops.append(self._op(out))
             self._define(out)
         self._end()
+        if self._unused:
+            self._fail(f"@{min(self._unused)} is never used")
         return Network(name, runtime, source, tuple(ops))
 
     def _constant(self) -> None:
@@ -128,10 +135,11 @@ class _Parser:
         if name in self._constants:
             self._fail(f"@{name} is defined twice")
         self._constants[name] = Const(name, kind, self._data(kind, numbers))
+        self._unused.add(name)
 
     def _data(self, kind: TensorType, numbers: list[Fraction]) -> RealTensor | IntArray:
         if isinstance(kind.element, Real):
-            return RealTensor.of_fractions(numbers, kind.shape)
+            return self._checked(lambda: RealTensor.of_fractions(numbers, kind.shape))
         if any(n.denominator != 1 or not -(2**63) <= n < 2**63 for n in numbers):
             self._fail("a code is a 64-bit integer")
         return frozen(np.array([int(n) for n in numbers], dtype=np.int64).reshape(kind.shape).copy())
@@ -184,14 +192,16 @@ class _Parser:
 
     def _kind(self, word: str, amount: Fraction, rounding: Rounding) -> RequantKind:
         if word == "shift" and amount.denominator == 1:
-            return Shift(int(amount), rounding)
+            return self._checked(lambda: Shift(int(amount), rounding))
         if word == "rational" and amount > 0:
             return Rational(amount, rounding)
         self._fail(f"there is no requantization {word} {amount}")
 
     def _type(self) -> TensorType:
         self._expect("[")
-        shape = tuple(int(n) for n in self._list(self._number, "]"))
+        shape = tuple(self._list(self._integer, "]"))
+        if any(not 1 <= extent <= MAX_ELEMENTS for extent in shape):
+            self._fail(f"an extent is 1 to {MAX_ELEMENTS}")
         return TensorType(shape, self._element())
 
     def _element(self) -> ElementType:
@@ -210,7 +220,7 @@ class _Parser:
         width = self._take("word")
         self._expect(",")
         self._expect("frac")
-        frac = int(self._number())
+        frac = self._integer()
         self._expect(">")
         if not re.fullmatch(r"[su]\d{1,2}", width):
             self._fail(f"{width!r} is not a width such as s8 or u4")
@@ -235,6 +245,7 @@ class _Parser:
 
     def _constant_named(self) -> Const:
         name = self._name("@")
+        self._unused.discard(name)
         return self._constants[name] if name in self._constants else self._fail(f"@{name} is not defined")
 
     def _limit(self) -> Fraction | None:
@@ -252,11 +263,26 @@ class _Parser:
 
     def _number(self) -> Fraction:
         token = self._take("number")
+        if len(token) > MAX_DIGITS:
+            self._fail(f"a number has at most {MAX_DIGITS} digits")
         if "x" in token:
-            return Fraction(self._checked(lambda: float.fromhex(token)))
-        if token.endswith("/0"):
+            return self._hexadecimal(token)
+        numerator, _, denominator = token.partition("/")
+        if int(denominator or 1) == 0:
             self._fail(f"{token} is not a number")
-        return Fraction(token)
+        return Fraction(int(numerator), int(denominator or 1))
+
+    def _hexadecimal(self, token: str) -> Fraction:
+        """Exactly what a hexadecimal float spells, also where a double would round it."""
+        digits, exponent = token.split("p")
+        whole, _, places = digits.replace("0x", "").partition(".")
+        if not -1100 <= int(exponent) <= 1100:
+            self._fail(f"{token} is beyond the range of doubles")
+        return int(whole + places, 16) * Fraction(2) ** (int(exponent) - 4 * len(places))
+
+    def _integer(self) -> int:
+        number = self._number()
+        return int(number) if number.denominator == 1 else self._fail(f"{number} is not an integer")
 
     # --- tokens ---
 
@@ -276,25 +302,31 @@ class _Parser:
         match = _TOKEN.match(self._text, self._at)
         if match is None or match[kind] is None:
             found = match[0].strip() if match else self._text[self._at : self._at + 20].strip() or "the end"
-            self._fail(f"expected a {kind}, not {found!r}")
-        self._at = match.end()
+            self._fail_next(f"expected a {kind}, not {found!r}")
+        self._at, self._last = match.end(), match.start(kind)
         return match[kind]
 
     def _accept(self, token: str) -> bool:
         match = _TOKEN.match(self._text, self._at)
         if match is None or match[0].strip() != token:
             return False
-        self._at = match.end()
+        self._at, self._last = match.end(), match.end() - len(token)
         return True
 
     def _expect(self, token: str) -> None:
         if not self._accept(token):
-            self._fail(f"expected {token!r} before {self._text[self._at : self._at + 20].strip()!r}")
+            self._fail_next(f"expected {token!r} before {self._text[self._at : self._at + 20].strip()!r}")
 
     def _end(self) -> None:
         if self._text[self._at :].strip():
-            self._fail("there is text after the network")
+            self._fail_next("there is text after the network")
+
+    def _fail_next(self, what: str) -> NoReturn:
+        """Of the token that comes next."""
+        self._last = len(self._text) - len(self._text[self._at :].lstrip())
+        self._fail(what)
 
     def _fail(self, what: str) -> NoReturn:
-        line = self._text.count("\n", 0, self._at) + 1
+        """Of the last token that was read."""
+        line = self._text.count("\n", 0, self._last) + 1
         raise MalformedModel(what, where=f"{self._where}, line {line}")

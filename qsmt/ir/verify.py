@@ -7,6 +7,7 @@ exact integers, and whose `exact` accumulators cannot overflow.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import NoReturn, assert_never
 
@@ -23,6 +24,10 @@ MAX_ELEMENTS = 2**26
 """No tensor is larger: 64 Mi parameters in one layer are beyond any controller and any proof."""
 
 
+NAME = re.compile(r"[\w.:/-]+")
+"""What a name is made of, so that the textual form can be read back."""
+
+
 def verify(network: Network) -> Network:
     """`network`, if it is well typed.
 
@@ -31,6 +36,7 @@ def verify(network: Network) -> Network:
     """
     current = network.input
     seen = {current.name}
+    _check_names(network)
     _check_vector(network, current)
     if not network.ops or not isinstance(network.ops[0], Affine):
         _fail(network, current, "the network does not begin with an affine op")
@@ -44,6 +50,19 @@ def verify(network: Network) -> Network:
         _check_op(network, op)
         current = op.out
     return network
+
+
+def _check_names(network: Network) -> None:
+    named = [network.input, *(op.out for op in network.ops), *network.constants]
+    for name in (network.name, *(v.name for v in named)):
+        if not NAME.fullmatch(name):
+            raise MalformedModel(f"{name!r} is not a name", where=f"network @{network.name}")
+    if re.search(r'["\n]', network.runtime):
+        raise MalformedModel(f"{network.runtime!r} is not a runtime", where=f"network @{network.name}")
+    constants: dict[str, Const] = {}
+    for const in network.constants:
+        if constants.setdefault(const.name, const) is not const:
+            _fail(network, const, "is the name of two constants")
 
 
 def _check_vector(network: Network, value: Value) -> None:
@@ -108,6 +127,8 @@ def accumulator_range(op: Affine, low: int, high: int) -> tuple[int, int]:
 
 
 def _check_const(network: Network, const: Const) -> None:
+    if const.type.size > MAX_ELEMENTS:
+        _fail(network, const, f"has more than {MAX_ELEMENTS} elements")
     if const.data.shape != const.type.shape:
         _fail(
             network, const, f"holds an array of shape {list(const.data.shape)}, not {list(const.type.shape)}"

@@ -1,7 +1,130 @@
-"""Gurobi."""
+"""Gurobi: a commercial solver for mixed-integer programs, in doubles.
 
-def has_full_licence() -> bool:
-    return False
+The licence that comes with the package from PyPI takes models of up to 2000 variables and 2000 rows. Such a
+Gurobi is available; a larger model gets "unknown" from it, with that reason, and goes to another solver.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import cache
+from importlib import import_module
+from math import isinf
+from typing import Any
+
+from qsmt.solver.base import Answer, Limits, Status
+from qsmt_milp.floats import FloatModel, to_floats
+from qsmt_milp.model import Model
+
+TOLERANCE = 1e-9
+"""Of integrality and of rows: the least that Gurobi takes."""
+
+TOO_LARGE = 10010
+"""The error number of a model beyond the licence."""
+
+FREE_SIZE = 2000
+"""How many variables a size-limited licence takes."""
+
 
 class GurobiBackend:
+    """Gurobi through gurobipy."""
+
     name = "gurobi"
+    trust = "milp:gurobi"
+    exact = False
+
+    def available(self) -> str | None:
+        return _session()[1]
+
+    def solve(self, model: Model, limits: Limits) -> Answer:
+        environment, reason = _session()
+        if reason is not None:
+            return Answer(Status.UNKNOWN, reason=reason)
+        gurobipy = import_module("gurobipy")
+        try:
+            with _loaded(gurobipy, environment, to_floats(model), limits) as solver:
+                solver.optimize()
+                return _interpreted(gurobipy, solver, model)
+        except gurobipy.GurobiError as error:
+            return Answer(Status.UNKNOWN, reason=_explained(error, model))
+
+
+@cache
+def _session() -> tuple[Any, str | None]:
+    """A quiet environment, which holds the licence, or why there is none."""
+    try:
+        gurobipy = import_module("gurobipy")
+    except ImportError as error:
+        return None, f"gurobipy cannot be imported ({error})"
+    try:
+        environment = gurobipy.Env(empty=True)
+        environment.setParam("OutputFlag", 0)
+        environment.start()
+    except gurobipy.GurobiError as error:
+        return None, f"Gurobi does not start ({error})"
+    return environment, None
+
+
+@cache
+def has_full_licence() -> bool:
+    """Is there a Gurobi that takes models of any size? There is no way to know but to try."""
+    environment, reason = _session()
+    if reason is not None:
+        return False
+    gurobipy = import_module("gurobipy")
+    try:
+        with gurobipy.Model(env=environment) as probe:
+            probe.addMVar(FREE_SIZE + 1)
+            probe.optimize()
+    except gurobipy.GurobiError:
+        return False
+    return True
+
+
+def _loaded(gurobipy: Any, environment: Any, model: FloatModel, limits: Limits) -> Any:
+    solver = gurobipy.Model(env=environment)
+    for option, value in _options(limits).items():
+        solver.setParam(option, value)
+    kinds = ["I" if integer else "C" for integer in model.integer]
+    variables = solver.addMVar(
+        len(kinds), lb=model.lower, ub=model.upper, obj=model.objective, vtype=kinds
+    ).tolist()
+    solver.ModelSense = gurobipy.GRB.MAXIMIZE
+    for columns, values, low, high in model.rows():
+        row = gurobipy.LinExpr(values, [variables[i] for i in columns])
+        sense = "=" if low == high else "<" if isinf(low) else ">"
+        solver.addLConstr(row, sense, high if isinf(low) else low)
+    return solver
+
+
+def _options(limits: Limits) -> dict[str, Any]:
+    return {
+        "TimeLimit": limits.wall_s,
+        "Threads": limits.threads,
+        "Seed": limits.seed,
+        "FeasibilityTol": TOLERANCE,
+        "IntFeasTol": TOLERANCE,
+        "OptimalityTol": TOLERANCE,
+        "MIPGap": 0.0,
+        "DualReductions": 0,  # "infeasible" then means infeasible, not "infeasible or unbounded"
+        "SolutionLimit": 1,  # any solution decides the question
+    }
+
+
+def _interpreted(gurobipy: Any, solver: Any, model: Model) -> Answer:
+    if solver.SolCount:
+        values = (v.X for v in solver.getVars())
+        return Answer(Status.SAT, {v.name: Fraction(x) for v, x in zip(model.variables, values, strict=True)})
+    if solver.Status == gurobipy.GRB.INFEASIBLE:
+        return Answer(Status.UNSAT)
+    reasons = {gurobipy.GRB.TIME_LIMIT: "the time limit", gurobipy.GRB.NUMERIC: "numerical trouble"}
+    return Answer(
+        Status.UNKNOWN, reason=f"Gurobi ended with {reasons.get(solver.Status, f'status {solver.Status}')}"
+    )
+
+
+def _explained(error: Any, model: Model) -> str:
+    if error.errno == TOO_LARGE:
+        size = f"{len(model.variables)} variables and {len(model.rows)} rows"
+        return f"a model of {size} is over the limit of this Gurobi licence"
+    return f"Gurobi failed ({error})"

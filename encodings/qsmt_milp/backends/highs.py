@@ -1,8 +1,13 @@
-"""HiGHS: an open-source solver for mixed-integer programs, in doubles."""
+"""HiGHS: an open-source solver for mixed-integer programs, in doubles.
+
+Its presolve is left off. Most of the wrong claims of infeasibility that are known of HiGHS come from there,
+and on these models, which bounds analysis has already pruned, it gains nothing.
+"""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -27,35 +32,38 @@ class HighsBackend:
 
     def available(self) -> str | None:
         try:
-            import highspy  # noqa
+            import_module("highspy")
         except ImportError as error:
             return f"highspy cannot be imported ({error})"
         return None
 
     def solve(self, model: Model, limits: Limits) -> Answer:
-        solver = loaded(to_floats(model), limits)
+        reason = self.available()
+        if reason is not None:
+            return Answer(Status.UNKNOWN, reason=reason)
+        highspy = import_module("highspy")
+        solver = _quiet(highspy)
+        for option, value in _options(limits).items():
+            solver.setOptionValue(option, value)
+        if solver.passModel(_program(highspy, to_floats(model))) == highspy.HighsStatus.kError:
+            return Answer(Status.UNKNOWN, reason="HiGHS does not take the model")
+        highspy.Highs.resetGlobalScheduler(True)  # its threads are those of the process's first run
         solver.run()
-        return interpreted(solver, model)
+        return _interpreted(highspy, solver, model)
 
 
-def loaded(model: FloatModel, limits: Limits) -> Any:
-    import highspy
-
-    quiet = type("Quiet", (highspy.Highs,), {"enableCallbacks": highspy.Highs.silent})
-    solver = quiet()
-    for option, value in _options(limits).items():
-        solver.setOptionValue(option, value)
-    solver.passModel(_program(model, highspy))
-    return solver
+def _quiet(highspy: Any) -> Any:
+    """A solver that prints nothing: the class announces itself as soon as it can call back, so it may not."""
+    return type("Quiet", (highspy.Highs,), {"enableCallbacks": highspy.Highs.silent})()
 
 
 def _options(limits: Limits) -> dict[str, Any]:
     return {
-        "output_flag": False,
-        "time_limit": limits.wall_s,
+        "time_limit": float(limits.wall_s),
         "threads": limits.threads,
         "parallel": "on" if limits.threads > 1 else "off",
         "random_seed": limits.seed,
+        "presolve": "off",
         "primal_feasibility_tolerance": TOLERANCE,
         "dual_feasibility_tolerance": TOLERANCE,
         "mip_feasibility_tolerance": TOLERANCE,
@@ -66,7 +74,7 @@ def _options(limits: Limits) -> dict[str, Any]:
     }
 
 
-def _program(model: FloatModel, highspy: Any) -> Any:
+def _program(highspy: Any, model: FloatModel) -> Any:
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = len(model.lower), len(model.row_lower)
     lp.sense_ = highspy.ObjSense.kMaximize
@@ -81,14 +89,12 @@ def _program(model: FloatModel, highspy: Any) -> Any:
     return lp
 
 
-def interpreted(solver: Any, model: Model) -> Answer:
-    import highspy
-
+def _interpreted(highspy: Any, solver: Any, model: Model) -> Answer:
     status, info = solver.getModelStatus(), solver.getInfo()
     if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
         values = solver.getSolution().col_value
-        names = (v.name for v in model.variables)
-        return Answer(Status.SAT, {n: Fraction(v) for n, v in zip(names, values, strict=True)})
+        pairs = zip(model.variables, values, strict=True)
+        return Answer(Status.SAT, {variable.name: Fraction(value) for variable, value in pairs})
     if status == highspy.HighsModelStatus.kInfeasible:
         return Answer(Status.UNSAT)
     return Answer(Status.UNKNOWN, reason=f"HiGHS ended with {solver.modelStatusToString(status)!r}")

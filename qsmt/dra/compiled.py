@@ -1,0 +1,109 @@
+"""A problem's numbers in the form that analysis wants, computed once for thousands of boxes.
+
+Everything here depends on the two networks and on the input relation, not on the region or the claim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from qsmt.arith.fixed import Fixed
+from qsmt.dra.activation import Activation, compiled, formula, unit
+from qsmt.dra.affine import AffineMap, affine_map, of_const
+from qsmt.dra.interval import AffineStep, Ranged, Step, affine_step, linear_part, step
+from qsmt.ir.network import Layer, Network, layers
+from qsmt.problem import InputModel, Problem
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """One layer of one network."""
+
+    linear: AffineMap  # in units of the types: codes to accumulator, or reals to reals
+    affine: AffineStep
+    steps: tuple[Step, ...]  # its activation
+    activation: Activation  # the same as one formula, in real units
+    pre_unit: Fraction
+    post_unit: Fraction
+
+    def activated(self, pre: Ranged) -> Ranged:
+        """Through the activation, in units of the types."""
+        for transfer in self.steps:
+            pre = transfer(pre)
+        return pre
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledLayer:
+    """An aligned layer: both networks, and what maps their differences."""
+
+    reference: Side
+    quantized: Side
+    weight: AffineMap  # of the quantized network, in real units; linear
+    gap: AffineMap  # quantized minus reference, weight and bias, in real units
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputRelation:
+    """What both networks read of x."""
+
+    model: InputModel
+    scale: Fraction
+    format: Fixed | None  # of the quantized network's input; None if it reads reals
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledProblem:
+    """Two networks and their input relation."""
+
+    inputs: InputRelation
+    layers: tuple[CompiledLayer, ...]
+
+
+def compile_problem(problem: Problem) -> CompiledProblem:
+    """The numeric form of a problem; problems that differ in region or claim share it."""
+    return _compile(problem.reference, problem.quantized, problem.input_scale, problem.region.model)
+
+
+@lru_cache(maxsize=16)
+def _compile(
+    reference: Network, quantized: Network, input_scale: Fraction, model: InputModel
+) -> CompiledProblem:
+    kind = quantized.input.type.element
+    pairs = zip(layers(reference), layers(quantized), strict=True)
+    return CompiledProblem(
+        inputs=InputRelation(model, input_scale, kind if isinstance(kind, Fixed) else None),
+        layers=tuple(_compile_layer(ours, theirs) for ours, theirs in pairs),
+    )
+
+
+@lru_cache(maxsize=16)
+def compile_network(network: Network) -> tuple[Side, ...]:
+    """The numeric form of one network."""
+    return tuple(map(_compile_side, layers(network)))
+
+
+def _compile_layer(reference: Layer, quantized: Layer) -> CompiledLayer:
+    ours, theirs = reference.affine, quantized.affine
+    weight = of_const(theirs.weight)
+    bias = of_const(theirs.bias).minus(of_const(ours.bias))
+    return CompiledLayer(
+        reference=_compile_side(reference),
+        quantized=_compile_side(quantized),
+        weight=affine_map(weight),
+        gap=affine_map(weight.minus(of_const(ours.weight)), bias),
+    )
+
+
+def _compile_side(layer: Layer) -> Side:
+    linear = linear_part(layer.affine)
+    return Side(
+        linear=linear,
+        affine=affine_step(layer.affine, linear),
+        steps=tuple(map(step, layer.activation)),
+        activation=compiled(formula(layer.activation)),
+        pre_unit=unit(layer.pre),
+        post_unit=unit(layer.post),
+    )

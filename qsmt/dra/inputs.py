@@ -1,0 +1,63 @@
+"""The input relation as intervals: what each network reads of a box of x, and their difference.
+
+grid        the reference reads s_r x, the quantized network x, which stands for s_q x;
+            the difference is (s_q - s_r) x
+continuous  both read s_r x, the quantized one through round-half-even and saturation: an
+            activation whose difference is zero before it and whose noise is half a unit
+two reals   both read s_r x; no difference
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from qsmt.arith.fixed import Fixed
+from qsmt.dra.activation import Before, Formula, compiled, difference_after
+from qsmt.dra.compiled import InputRelation
+from qsmt.dra.domain import Boxes, scaled
+from qsmt.dra.interval import type_limits
+from qsmt.dra.rounding import ScaledRounding
+from qsmt.facts import Interval
+from qsmt.problem import INPUT_ROUNDING, InputModel
+
+_HALF = Fraction(1, 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputFacts:
+    """Bounds of what the first layers read: reals, codes (or reals), and quantized minus reference."""
+
+    reference: Interval
+    quantized: Interval
+    difference: Interval
+
+
+def input_facts(relation: InputRelation, boxes: Boxes) -> InputFacts:
+    """The relation's image of a batch of boxes."""
+    x = boxes.interval
+    reference = scaled(x, relation.scale)
+    if relation.format is None:
+        zero = np.zeros_like(x.lower)
+        return InputFacts(reference, reference, Interval(zero, zero))
+    if relation.model is InputModel.GRID:
+        codes = Interval(np.floor(x.lower), np.ceil(x.upper))
+        return InputFacts(reference, codes, scaled(x, relation.format.scale - relation.scale))
+    codes = _quantized(relation, relation.format, x)
+    return InputFacts(reference, codes, _rounding_error(relation.format, reference, codes))
+
+
+def _quantized(relation: InputRelation, kind: Fixed, x: Interval) -> Interval:
+    """The codes of a box of reals: the input quantizer is monotone, so its ends decide."""
+    rounding = ScaledRounding(relation.scale / kind.scale, INPUT_ROUNDING, integral=False)
+    return type_limits(kind).of(rounding.of_interval(x))
+
+
+def _rounding_error(kind: Fixed, reference: Interval, codes: Interval) -> Interval:
+    """Bounds of clamp(r + noise) - r, r the real input."""
+    quantizer = Formula(kind.min * kind.scale, kind.max * kind.scale, -_HALF * kind.scale, _HALF * kind.scale)
+    zero = np.zeros_like(reference.lower)
+    known = Before(reference, reference, Interval(zero, zero), scaled(codes, kind.scale))
+    return difference_after(known, compiled(quantizer), compiled(Formula()))

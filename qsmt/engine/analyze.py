@@ -1,0 +1,62 @@
+"""`qsmt analyze`: the difference analysis alone, layer by layer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qsmt.dra.analysis import analyze_region
+from qsmt.dra.domain import Mode
+from qsmt.engine.investigation import OutputRange, Stage
+from qsmt.facts import Facts, Interval
+from qsmt.ir.ops import Value
+from qsmt.ir.types import Real
+from qsmt.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisResult:
+    """What one mode proves: the outputs' difference, and every layer's widths and stable neurons."""
+
+    problem: Problem
+    outputs: tuple[OutputRange, ...]
+    layers: tuple[Mapping[str, Any], ...]
+    stages: tuple[Stage, ...]
+    seconds: float
+
+
+def analyze(problem: Problem, mode: Mode) -> AnalysisResult:
+    """Run one mode on the whole region."""
+    begun = time.monotonic()
+    facts = analyze_region(problem, mode)
+    seconds = time.monotonic() - begun
+    difference = facts.difference
+    outputs = tuple(
+        OutputRange(i, (float(difference.lower[i]), float(difference.upper[i])), None) for i in problem.claim.outputs
+    )
+    stage = Stage("analysis", seconds, f"bounded the difference layer by layer ({mode})", {"mode": mode.value})
+    return AnalysisResult(problem, outputs, tuple(layer_rows(problem, facts)), (stage,), seconds)
+
+
+def layer_rows(problem: Problem, facts: Facts) -> list[dict[str, Any]]:
+    """One row per layer: its neurons, and mean widths after the activation, in real units."""
+    rows = []
+    for index, (found, (reference, quantized)) in enumerate(zip(facts.layers, problem.layers, strict=True)):
+        rows.append(
+            {
+                "layer": index,
+                "neurons": reference.pre.size,
+                "reference_width": _mean_width(found.reference_post, reference.post),
+                "quantized_width": _mean_width(found.quantized_post, quantized.post),
+                "difference_width": _mean_width(found.difference_post, reference.post),
+            }
+        )
+    return rows
+
+
+def _mean_width(bounds: Interval, value: Value) -> float:
+    kind = value.type.element
+    unit = 1.0 if isinstance(kind, Real) else float(kind.scale)
+    return float(bounds.width.mean()) * unit
