@@ -45,9 +45,11 @@ def combination(weights: Iterable[Exact], forms: Iterable[Linear], constant: Exa
     for weight, form in zip(weights, forms, strict=True):
         if not weight:
             continue
-        constant += weight * form.constant
+        if form.constant:
+            constant += weight * form.constant
         for index, coefficient in form.terms.items():
-            terms[index] = terms.get(index, 0) + weight * coefficient
+            term = weight if coefficient == 1 else weight * coefficient
+            terms[index] = terms[index] + term if index in terms else term
     return Linear(constant, {index: c for index, c in terms.items() if c})
 
 

@@ -46,7 +46,7 @@ def _columns(model: Model, floats: FloatModel) -> Iterator[str]:
     for k, (variable, column) in enumerate(zip(model.variables, entries, strict=True)):
         if variable.integer != integer:
             integer = variable.integer
-            yield f" marker{k} 'MARKER' {repr('INTORG' if integer else 'INTEND')}"
+            yield f" marker{k} 'MARKER' {'INTORG' if integer else 'INTEND'!r}"
         yield from (f" {variable.name} {entry}" for entry in column or [f"{GOAL} 0"])
     if integer:
         yield " marker 'MARKER' 'INTEND'"

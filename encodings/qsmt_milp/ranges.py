@@ -17,13 +17,14 @@ from typing import TypeAlias
 import numpy as np
 
 from qsmt.arith.outward import float_down, float_up
-from qsmt.arith.real import ExactArray, exact_array
+from qsmt.arith.real import ExactArray, RealTensor, exact_array
 from qsmt.errors import SoundnessError
 from qsmt.facts import Interval
 from qsmt.ir.network import Network, layers
 from qsmt.ir.ops import Affine, Clamp, Op, Relu, Requantize, Value
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
+from qsmt_milp.neuron import clamp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,13 +84,13 @@ def _met(value: Value, own: Range, proved: Interval) -> Range:
 
 @RULES.register(Affine)
 def _affine(op: Affine, x: Range) -> Range:
-    if isinstance(op.out.type.element, Real):
-        return _outward(_product(op.weight.reals.fractions, op.bias.reals.fractions, x))
-    exact, kind = _product(*op.integers, x), op.out.type.element
-    if _wraps(op, exact):
-        assert isinstance(kind, Accumulator)
-        return Range(np.full_like(exact.lower, kind.min), np.full_like(exact.upper, kind.max))
-    return exact
+    kind = op.out.type.element
+    if isinstance(kind, Real):
+        return _real_product(op, x)
+    exact = _product(*op.integers, x)
+    if not isinstance(kind, Accumulator) or not _wraps(kind, exact):
+        return exact
+    return Range(np.full_like(exact.lower, kind.min), np.full_like(exact.upper, kind.max))
 
 
 @RULES.register(Relu)
@@ -99,14 +100,9 @@ def _relu(_: Relu, x: Range) -> Range:
 
 @RULES.register(Clamp)
 def _clamp(op: Clamp, x: Range) -> Range:
-    return Range(*(_clamped(op, end) for end in (x.lower, x.upper)))
-
-
-def _clamped(op: Clamp, x: ExactArray) -> ExactArray:
-    codes = not isinstance(op.out.type.element, Real)
-    lower, upper = (v if v is None or not codes else int(v) for v in (op.lower, op.upper))
-    above = x if lower is None else np.maximum(x, lower)
-    return above if upper is None else np.minimum(above, upper)
+    kind = Fraction if isinstance(op.out.type.element, Real) else int
+    ends = ((kind(clamp(v, op.lower, op.upper)) for v in end) for end in (x.lower, x.upper))
+    return Range(*(exact_array(end, x.lower.shape) for end in ends))
 
 
 @RULES.register(Requantize)
@@ -114,8 +110,7 @@ def _requantize(op: Requantize, x: Range) -> Range:
     rule = op.rule
     if not _is_monotone(op, x):
         return Range(np.full_like(x.lower, rule.target.min), np.full_like(x.upper, rule.target.max))
-    apply = np.frompyfunc(rule.apply, 1, 1)
-    return Range(apply(x.lower), apply(x.upper))
+    return Range(*(exact_array(map(rule.apply, end), end.shape) for end in (x.lower, x.upper)))
 
 
 def _product(weight: ExactArray, bias: ExactArray, x: Range) -> Range:
@@ -125,9 +120,18 @@ def _product(weight: ExactArray, bias: ExactArray, x: Range) -> Range:
     )
 
 
-def _outward(x: Range) -> Range:
-    lower = exact_array((_double(v, float_down) for v in x.lower), x.lower.shape)
-    return Range(lower, exact_array((_double(v, float_up) for v in x.upper), x.upper.shape))
+def _real_product(op: Affine, x: Range) -> Range:
+    """The product in integers over one denominator, which is many times faster than in fractions."""
+    weight, over = op.weight.reals.scaled
+    inputs, input_over = RealTensor.of_fractions([*x.lower, *x.upper], (2, op.x.size)).scaled
+    denominator = over * input_over
+    bias = exact_array((v * denominator for v in op.bias.reals.fractions), (op.out.size,))
+    exact = _product(weight, bias, Range(inputs[0], inputs[1]))
+    return Range(_outward(exact.lower, denominator, float_down), _outward(exact.upper, denominator, float_up))
+
+
+def _outward(numerators: ExactArray, denominator: int, rounded: Callable[[Fraction], float]) -> ExactArray:
+    return exact_array((_double(Fraction(n) / denominator, rounded) for n in numerators), numerators.shape)
 
 
 def _double(value: Fraction, rounded: Callable[[Fraction], float]) -> Fraction:
@@ -139,17 +143,16 @@ def _double(value: Fraction, rounded: Callable[[Fraction], float]) -> Fraction:
 
 
 def _obstacles(op: Op, x: Range) -> Iterator[str]:
-    if isinstance(op, Affine) and not isinstance(op.out.type.element, Real):
-        if _wraps(op, _product(*op.integers, x)):
+    kind = op.out.type.element
+    if isinstance(op, Affine) and isinstance(kind, Accumulator):
+        if _wraps(kind, _product(*op.integers, x)):
             yield f"the accumulator %{op.out.name} may wrap around on this region"
     elif isinstance(op, Requantize) and not _is_monotone(op, x):
         yield f"%{op.out.name} may overflow on this region, where {op.overflow} is not monotone"
 
 
-def _wraps(op: Affine, exact: Range) -> bool:
-    kind = op.out.type.element
-    wraps = isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP
-    return wraps and isinstance(kind, Accumulator) and not exact.within(kind.min, kind.max)
+def _wraps(kind: Accumulator, exact: Range) -> bool:
+    return kind.overflow is AccumulatorOverflow.WRAP and not exact.within(kind.min, kind.max)
 
 
 def _is_monotone(op: Requantize, x: Range) -> bool:

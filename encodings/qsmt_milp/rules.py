@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import TypeAlias
 
 from qsmt.ir.network import Network, layers
@@ -16,9 +15,9 @@ from qsmt.ir.ops import Affine, Clamp, Relu, Requantize, Value
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Real
 from qsmt_milp.bigm import Bounds, confine
-from qsmt_milp.model import Builder, Exact, Linear, combination
+from qsmt_milp.model import Builder, Linear, combination
 from qsmt_milp.neuron import Neuron
-from qsmt_milp.ranges import Range, Ranges
+from qsmt_milp.ranges import Ranges
 from qsmt_milp.steps import fits_rows, stairs, window
 
 Neurons: TypeAlias = list[Neuron]

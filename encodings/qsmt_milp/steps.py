@@ -15,6 +15,7 @@ for each threshold that the accumulator may reach, `y = first + sum of b`, where
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from qsmt.arith.requantize import staircase
 from qsmt.arith.rounding import Rounding, floor_offset
@@ -100,7 +101,7 @@ def stairs(builder: Builder, name: str, neuron: Neuron) -> Linear:
     """The rounded and clamped neuron, threshold by threshold."""
     steps = staircase(lambda acc: int(neuron(acc)), int(neuron.low), int(neuron.high))
     reached = [_reached(builder, f"{name}.ge{t}.{k}", neuron, t) for k, t in enumerate(steps.thresholds)]
-    for k, (first, then) in enumerate(zip(reached, reached[1:], strict=False)):
+    for k, (first, then) in enumerate(pairwise(reached)):
         builder.at_most(f"{name}.order.{k}", then - first)
     return combination([1] * len(reached), reached, steps.first)
 

@@ -12,6 +12,7 @@ are nonnegative, it can be short by at most a factor 1 - gamma, which `inflate` 
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from math import frexp, inf, nextafter
 
 import numpy as np
@@ -45,15 +46,21 @@ def inflate(nonnegative: FloatArray, terms: int) -> FloatArray:
     return up(nonnegative * (1.0 + 2.0 * gamma(terms + 2)) + terms * SMALLEST)
 
 
-def add_up(a: FloatArray, b: FloatArray) -> FloatArray:
-    """The least double that is at least `a + b`: the sum itself wherever it is exact.
+def step(values: FloatArray) -> FloatArray:
+    """At least the distance to the next double, at most twice that: many times faster than `nextafter`."""
+    size: FloatArray = np.abs(values) * 2.0**-52 + SMALLEST
+    return size
 
-    The rounding error of a sum is a double, and `two_sum` finds it; where it overflows or is not a
-    number, so that nothing is known, the result is the next double, or infinity.
+
+def add_up(a: FloatArray, b: FloatArray) -> FloatArray:
+    """An upper bound of `a + b`: the sum itself wherever it is exact or rounded up, else a step above.
+
+    The rounding error of a sum is a double, and `two_sum` finds it. Where that fails because something
+    overflows, nothing is known, and the result is a step above or infinity.
     """
     total, error = two_sum(a, b)
-    safe = (error <= 0) & np.isfinite(error)
-    bound = np.where(safe, total, up(total))
+    safe = (error <= 0) & (error > -np.inf)
+    bound = total + np.where(safe, 0.0, step(total))
     return np.where(np.isnan(bound), np.inf, bound)
 
 
@@ -73,11 +80,18 @@ def times_up(values: FloatArray, factor: Fraction) -> FloatArray:
     """An upper bound of `values * factor`, `factor` >= 0; exact for a power of two, where doubles are."""
     if factor == 0:
         return np.zeros_like(values)
-    low, high = float_down(factor), float_up(factor)
+    low, high, power_of_two = _factor(factor)
     product = np.where(values > 0, values * high, values * low)
-    ordinary = (np.abs(product) >= SMALLEST_NORMAL) & np.isfinite(product)
-    exact = ordinary & (low == high and frexp(low)[0] == 0.5)
-    return np.where(values == 0, 0.0, np.where(exact, product, up(product)))
+    size = np.abs(product)
+    exact = power_of_two & (size >= SMALLEST_NORMAL) & (size < np.inf)
+    return np.where(values == 0, 0.0, np.where(exact, product, product + step(product)))
+
+
+@lru_cache(maxsize=1024)
+def _factor(factor: Fraction) -> tuple[float, float, bool]:
+    """Doubles around a factor, and whether it is a power of two that is a double."""
+    low, high = float_down(factor), float_up(factor)
+    return low, high, low == high and frexp(low)[0] == 0.5
 
 
 def times_down(values: FloatArray, factor: Fraction) -> FloatArray:

@@ -22,7 +22,6 @@ from typing import TypeAlias
 from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.rounding import Rounding, noise_bounds, round_ratio
 
-
 MAX_SHIFT = 4096
 """No two formats are further apart; and 2**MAX_SHIFT is still a number that can be written down."""
 

@@ -161,9 +161,10 @@ def _greatest(z: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits,
     cap = np.minimum(cap, q.upper_up)
     knee = cut(Interval(add_down(cap, -c), add_up(cap, -c)), z)
     start = cut(Interval(np.array(r.lower_down), np.array(r.lower_up)), z)
-    ends = (Interval(z.lower, z.lower), Interval(z.upper, z.upper))
-    found = [_bound_at(at, c, cap, limits) for at in (*ends, knee, start)]
-    return np.maximum(np.maximum(found[0], found[1]), np.maximum(found[2], found[3]))
+    lower = np.stack([z.lower, z.upper, knee.lower, start.lower])
+    upper = np.stack([z.lower, z.upper, knee.upper, start.upper])
+    greatest: FloatArray = _bound_at(Interval(lower, upper), c, cap, limits).max(axis=0)
+    return greatest
 
 
 def _bound_at(at: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits, Limits]) -> FloatArray:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmt.arith.fixed import Fixed
-from qsmt.arith.outward import SMALLEST, SMALLEST_NORMAL, down, gamma, inflate, two_sum, up
+from qsmt.arith.outward import SMALLEST, SMALLEST_NORMAL, gamma, inflate, step, two_sum, up
 from qsmt.arith.real import ExactArray, FloatArray, frozen
 from qsmt.dra.domain import outward
 from qsmt.facts import Interval
@@ -88,11 +88,13 @@ class AffineMap:
         if self._is_exact_on(x):
             return self._exact_image(x)
         center = 0.5 * x.lower + 0.5 * x.upper
-        radius = up(np.maximum(x.upper - center, center - x.lower))
-        magnitude = up(np.abs(center) + radius)
+        radius = np.maximum(x.upper - center, center - x.lower)
+        radius = radius + step(radius)
+        magnitude = np.abs(center) + radius
         value = center @ self.transposed + self.bias
-        error = self._spread(radius, magnitude)
-        return outward(down(value - error), up(value + error))
+        error = self._spread(radius, magnitude + step(magnitude))
+        lower, upper = value - error, value + error
+        return outward(lower - step(lower), upper + step(upper))
 
     def _spread(self, radius: FloatArray, magnitude: FloatArray) -> FloatArray:
         slack = gamma(self.terms) + self.relative

@@ -12,8 +12,10 @@ from functools import lru_cache
 from qsmt.arith.fixed import Fixed
 from qsmt.dra.activation import Activation, compiled, formula, unit
 from qsmt.dra.affine import AffineMap, affine_map, of_const
-from qsmt.dra.interval import AffineStep, Ranged, Step, affine_step, linear_part, step
+from qsmt.dra.interval import AffineStep, Ranged, Step, affine_step, linear_part, rounding_of, step
+from qsmt.dra.rounding import ScaledRounding
 from qsmt.ir.network import Layer, Network, layers
+from qsmt.ir.ops import Requantize
 from qsmt.problem import InputModel, Problem
 
 
@@ -25,6 +27,7 @@ class Side:
     affine: AffineStep
     steps: tuple[Step, ...]  # its activation
     activation: Activation  # the same as one formula, in real units
+    roundings: tuple[ScaledRounding, ...]  # the activation without its limits, in units of the types
     pre_unit: Fraction
     post_unit: Fraction
 
@@ -104,6 +107,7 @@ def _compile_side(layer: Layer) -> Side:
         affine=affine_step(layer.affine, linear),
         steps=tuple(map(step, layer.activation)),
         activation=compiled(formula(layer.activation)),
+        roundings=tuple(rounding_of(op) for op in layer.activation if isinstance(op, Requantize)),
         pre_unit=unit(layer.pre),
         post_unit=unit(layer.post),
     )

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qsmt.arith.outward import SMALLEST, add_up, down, gamma, inflate, up
+from qsmt.arith.outward import SMALLEST, add_up, gamma, inflate, step
 from qsmt.arith.real import FloatArray
 from qsmt.dra.affine import AffineMap
 from qsmt.dra.domain import Limits, cut, negated, outward
@@ -111,7 +111,7 @@ def _slope(z: Interval, limits: Limits) -> FloatArray:
 def _gap(at: Interval, slope: FloatArray, limits: Limits) -> FloatArray:
     """An upper bound of clamp(z) - slope * z for the points of `at`."""
     product = np.where(slope == 0.0, 0.0, slope * at.lower)
-    below = np.where((slope == 0.0) | (slope == 1.0), product, down(product))
+    below = np.where((slope == 0.0) | (slope == 1.0), product, product - step(product))
     return add_up(limits.up(at.upper), -below)
 
 
@@ -133,11 +133,11 @@ def _constant(line: Line, bias: FloatArray, penalty: FloatArray) -> FloatArray:
     """`t + s (b + p)`, widened for its own rounding and for that of the product it enters."""
     magnitude = np.abs(line.intercept) + line.slope * (np.abs(bias) + penalty)
     value = line.intercept + line.slope * bias + line.slope * penalty
-    return up(value + gamma(2 * len(bias) + 16) * magnitude)
+    return value + gamma(2 * len(bias) + 16) * magnitude
 
 
 def _widened(ends: FloatArray) -> FloatArray:
-    return up(ends + gamma(2 * ends.shape[-1] + 16) * np.abs(ends))
+    return ends + gamma(2 * ends.shape[-1] + 16) * np.abs(ends)
 
 
 def _substitute(rows: FloatArray, constant: FloatArray, layer: RelaxedLayer) -> tuple[FloatArray, FloatArray]:

@@ -106,7 +106,7 @@ def _clamp_to(limits: Limits) -> Step:
 @RULES.register(Requantize)
 def _requantize(op: Requantize) -> Step:
     rule = op.rule
-    rounding = ScaledRounding(rule.kind.multiplier, rule.kind.rounding, integral=True)
+    rounding = rounding_of(op)
     limits = type_limits(rule.target)
 
     def apply(x: Ranged) -> Ranged:
@@ -114,6 +114,11 @@ def _requantize(op: Requantize) -> Step:
         return Ranged(codes.interval, codes.regular & x.regular)
 
     return apply
+
+
+def rounding_of(op: Requantize) -> ScaledRounding:
+    """A requantization without its overflow."""
+    return ScaledRounding(op.kind.multiplier, op.kind.rounding, integral=True)
 
 
 def _overflow(rule: Requantization, codes: Interval, limits: Limits) -> Ranged:

@@ -76,7 +76,7 @@ def _other_side(file: ProblemFile, network: Network) -> _OtherSide:
     match file.quantized:
         case QuantizeHere(scheme=scheme):
             scale = _input_scale(file, _input_kind(scheme, file.region.model))
-            with _located("quantized"):
+            with _located("quantized", mark="."):
                 return _quantize(network, scheme, file.region, input_scale=scale)
         case SecondFloat() if not network.is_real:
             what = "the network computes on integers"
@@ -207,7 +207,6 @@ def _quantize(
 
 def _ranges(network: Network, region: Region, input_scale: Fraction) -> ActivationRanges:
     from qsmt.dra.analysis import reference_ranges
-
     from qsmt.dra.domain import Boxes
 
     found = reference_ranges(network, Boxes.of_region(region), input_scale)
@@ -238,10 +237,10 @@ def _distinct(*paths: Path) -> tuple[Path, ...]:
 
 
 @contextmanager
-def _located(place: str) -> Iterator[None]:
+def _located(place: str, *, mark: str = ", ") -> Iterator[None]:
     """Says of a problem's error in which file or flag it is."""
     try:
         yield
     except MalformedProblem as error:
-        where = place if error.where is None else f"{place}, {error.where}"
+        where = place if error.where is None else f"{place}{mark}{error.where}"
         raise MalformedProblem(error.what, where=where, hint=error.hint) from None

@@ -130,5 +130,5 @@ def _rational(a: RealTensor, b: RealTensor, rule: Callable[[Any, Any], Any]) -> 
 def _checked(numbers: list[Fraction], shape: tuple[int, ...]) -> RealTensor:
     try:
         return RealTensor.of_fractions(numbers, shape)
-    except OverflowError:
+    except ValueError:
         raise BeyondLimits("a folded parameter beyond the largest double, which is not read") from None

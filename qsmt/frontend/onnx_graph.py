@@ -106,12 +106,24 @@ def read_graph(model: ModelProto, path: Path) -> Graph:
     """
     if model.ir_version < 1 or not model.HasField("graph"):
         raise MalformedModel("is not an ONNX model", where=path)
+    if any(isinstance(name, bytes) for name in _names(model)):
+        raise MalformedModel("holds a name that is not UTF-8 text", where=path)
     if model.functions:
         name = quoted(model.functions[0].name)
         raise UnsupportedOp(
             f"defines the function {name}; functions are not read", where=path, hint="inline it before export"
         )
     return _Checker(model.graph, path, _opset(model, path)).graph()
+
+
+def _names(model: ModelProto) -> Iterator[str | bytes]:
+    """Every name that means something; protobuf hands out as bytes what is not UTF-8."""
+    yield from (entry.domain for entry in model.opset_import)
+    yield from (named.name for named in (*model.functions, *model.graph.input, *model.graph.output))
+    yield from (tensor.name for tensor in model.graph.initializer)
+    for node in model.graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def _opset(model: ModelProto, path: Path) -> int:

@@ -27,10 +27,10 @@ def read_model(content: bytes, path: Path) -> Network:
         InputError: one line with the path and what is wrong.
     """
     try:
-        model = ModelProto.FromString(content)
-    except DecodeError:
+        graph = read_graph(ModelProto.FromString(content), path)
+    except (DecodeError, UnicodeDecodeError):  # the latter from protobuf versions that decode names eagerly
         raise MalformedModel("is not an ONNX model, or is cut short", where=path) from None
-    return _Evaluation(read_graph(model, path)).network()
+    return _Evaluation(graph).network()
 
 
 class _Evaluation:

@@ -145,6 +145,8 @@ class _Reader:
 
     def _external(self, length: int) -> bytes:
         entries = {entry.key: entry.value for entry in self.tensor.external_data}
+        if any(isinstance(value, bytes) for value in entries.values()):
+            self._fail("is stored in a file whose name is not UTF-8 text")
         file = self._external_file(entries.get("location", ""))
         offset, size = self._count(entries.get("offset", "0")), file.stat().st_size
         declared = self._count(entries["length"]) if "length" in entries else size - offset

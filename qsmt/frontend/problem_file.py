@@ -51,6 +51,7 @@ from qsmt.frontend.toml_table import Table, read_toml, shown
 from qsmt.problem import InputModel, Region
 
 SCHEMA = "qsmt.problem/1"
+FORMATS = ("input", "weights", "bias", "hidden", "output")
 
 
 class Runtime(StrEnum):
@@ -156,13 +157,15 @@ def _input_scale(reference: Table) -> Fraction | None:
 
 def _quantized(table: Table, folder: Path) -> QuantizedSide:
     if "scheme" not in table:
+        if any(key in table for key in FORMATS):
+            table.fail("scheme", "is missing", hint='give scheme = "fixed-point"')
         return _deployed(table.only("network", "runtime", "scheme"), folder)
     match table.choice("scheme", Scheme):
         case Scheme.FLOAT:
             return SecondFloat(_network(table.only("network", "scheme"), folder))
         case Scheme.FIXED_POINT:
-            keys = "network", "scheme", "input", "weights", "bias", "hidden", "output", "rounding"
-            return QuantizeHere(_network(table.only(*keys), folder), _fixed_point(table))
+            table.only("network", "scheme", *FORMATS, "rounding")
+            return QuantizeHere(_network(table, folder), _fixed_point(table))
 
 
 def _deployed(table: Table, folder: Path) -> Deployed:

@@ -5,6 +5,7 @@ TOML's numbers stay as they were written (see `Decimal`), so that a reader can t
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Table:
             if key not in known:
                 near = get_close_matches(key, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-                self.fail(quoted(key), "is not a key of this table", hint=hint)
+                self.fail(_key(key), "is not a key of this table", hint=hint)
         return self
 
     def table(self, key: str) -> Table:
@@ -143,8 +144,10 @@ def read_toml(path: Path) -> Table:
         what = "is nested too deeply"
     except _Unreadable as error:
         what = str(error)
-    except ValueError as error:  # TOMLDecodeError, or an integer of more digits than Python reads
+    except tomllib.TOMLDecodeError as error:
         what = f"is not TOML: {error}"
+    except ValueError:  # more digits than Python reads
+        what = "holds an integer of thousands of digits"
     raise MalformedProblem(what, where=name)
 
 
@@ -161,6 +164,11 @@ def _read(path: Path) -> bytes:
     if len(raw) > MAX_BYTES:
         raise _Unreadable(f"is larger than {MAX_BYTES // 2**20} MiB")
     return raw
+
+
+def _key(key: str) -> str:
+    """A user's key as TOML would write it, where that is safe to print."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", key) else quoted(key)
 
 
 def shown(value: object) -> str:

@@ -301,8 +301,8 @@ class _Parser:
     def _take(self, kind: str) -> str:
         match = _TOKEN.match(self._text, self._at)
         if match is None or match[kind] is None:
-            found = match[0].strip() if match else self._text[self._at : self._at + 20].strip() or "the end"
-            self._fail_next(f"expected a {kind}, not {found!r}")
+            found = repr(match[0].strip()) if match else self._ahead()
+            self._fail_next(f"expected a {kind}, not {found}")
         self._at, self._last = match.end(), match.start(kind)
         return match[kind]
 
@@ -315,7 +315,12 @@ class _Parser:
 
     def _expect(self, token: str) -> None:
         if not self._accept(token):
-            self._fail_next(f"expected {token!r} before {self._text[self._at : self._at + 20].strip()!r}")
+            self._fail_next(f"expected {token!r} before {self._ahead()}")
+
+    def _ahead(self) -> str:
+        """What comes next, for an error message."""
+        rest = self._text[self._at :].split(maxsplit=1)
+        return repr(rest[0][:20]) if rest else "the end"
 
     def _end(self) -> None:
         if self._text[self._at :].strip():

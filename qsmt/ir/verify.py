@@ -53,7 +53,7 @@ def verify(network: Network) -> Network:
 
 
 def _check_names(network: Network) -> None:
-    named = [network.input, *(op.out for op in network.ops), *network.constants]
+    named: list[Value | Const] = [network.input, *(op.out for op in network.ops), *network.constants]
     for name in (network.name, *(v.name for v in named)):
         if not NAME.fullmatch(name):
             raise MalformedModel(f"{name!r} is not a name", where=f"network @{network.name}")

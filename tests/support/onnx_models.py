@@ -144,6 +144,11 @@ def _directory(folder: Path) -> Path:
     return path
 
 
+def _not_utf8(text: bytes) -> Writer:
+    """The little network, with one byte that is not UTF-8 in the place of a name's first."""
+    return _write(_SMALL.replace(text, b"\xff" + text[1:]))
+
+
 def _set_opset(*versions: int, domain: str = "") -> Callable[[ModelProto], object]:
     def change(proto: ModelProto) -> None:
         del proto.opset_import[:]
@@ -253,6 +258,8 @@ _MODELS: dict[str, tuple[Writer, str]] = {
         _save(model([node("Dropout", ["x"], ["z", "m"]), node("Relu", ["m"], ["y"])], opset=7)),
         "'m', which is not the first output",
     ),
+    "name that is not text": (_not_utf8(b"relu"), "name that is not UTF-8"),
+    "operator that is not text": (_not_utf8(b"Gemm"), "name that is not UTF-8"),
     "terminal escapes in a name": (
         _save(model([node("Tanh", ["x"], ["y"], name="a\x1b[31m\nb")])),
         r"'a\x1b[31m\nb' (Tanh)",

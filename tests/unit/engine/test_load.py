@@ -125,10 +125,10 @@ def test_one_bound_for_all_outputs_or_one_each(folder: Path) -> None:
 
 
 def test_the_report_sees_the_region(folder: Path) -> None:
-    narrow = ("hidden = { bits = 8", "hidden = { bits = 4")
+    narrow = ("hidden = { bits = 8", "hidden = { bits = 2")
     report = from_text(folder, narrow).quantization
     assert report is not None and report.saturating_layers == (0,)
-    small = from_text(folder, narrow, (ENDS, "lower = [0, 0]\nupper = [1, 1]\n")).quantization
+    small = from_text(folder, narrow, (ENDS, "lower = [-3, 0]\nupper = [-2, 1]\n")).quantization
     assert small is not None and small.saturating_layers == ()
 
 
@@ -156,7 +156,7 @@ def test_paths_are_relative_to_the_file_or_absolute(folder: Path) -> None:
 def test_an_unbounded_reference_has_no_auto_format(folder: Path) -> None:
     hidden = ("hidden = { bits = 8, frac = 4, signed = false }", 'hidden = { bits = 8, frac = "auto" }')
     wide = (ENDS, "lower = [-1e80, 0]\nupper = [1e80, 5]\n")
-    with pytest.raises(InputError, match=r'problem\.toml, quantized, hidden: frac = "auto" needs a bounded'):
+    with pytest.raises(InputError, match=r'problem\.toml, quantized\.hidden: frac = "auto" needs a bounded'):
         from_text(folder, hidden, wide, ("reference.qir", "huge.qir"), ('"grid"', '"continuous"'))
 
 
@@ -347,8 +347,59 @@ def test_the_published_mnist_scheme_loads(tmp_path: Path) -> None:
     (tmp_path / "problem.toml").write_text(text)
     loaded = load_problem(tmp_path / "problem.toml")
     region, report = loaded.problem.region, loaded.quantization
-    assert (region.lower[:3], region.upper[:3]) == ((0, 252, 97), (3, 255, 103))
+    assert [str(v) for v in (*region.lower[:3], *region.upper[:3])] == ["0", "252", "97", "3", "255", "103"]
     assert report is not None
     assert [layer.weights for layer in report.layers] == [Fixed(True, 6, 5)] * 2
     assert report.layers[0].activation == Fixed(False, 6, 4)
     assert load_network(folder / "P1_mnist_784-100-10.onnx").input.size == 784
+
+
+# --- hostile values -------------------------------------------------------------------------------------
+
+NASTY = [
+    "0",
+    "-1",
+    "64",
+    "true",
+    "nan",
+    "-inf",
+    "1e400",
+    "1e99",
+    "-0.0",
+    "1e-300",
+    "'x'",
+    "''",
+    "'1/0'",
+    "'auto'",
+    "'float'",
+    "'continuous'",
+    "'huge.qir'",
+    "[]",
+    "[1,2]",
+    "[[1]]",
+    "[-1e99,-1e-99]",
+    "{}",
+    "1979-05-27",
+    "{bits=64,frac=-1024}",
+    "{bits=1,frac=1024}",
+    "{bits=3,frac='auto'}",
+    "{bits=64,frac=64,signed=false}",
+] + ["9" * 100]
+
+
+@pytest.mark.parametrize("model", ["grid", "continuous"])
+def test_any_value_of_any_key_loads_and_executes_or_is_one_clear_line(model: str, folder: Path) -> None:
+    path, outcomes = folder / "problem.toml", {"loaded": 0, "refused": 0}
+    lines = VALID_PROBLEM.replace('"grid"', f'"{model}"').splitlines()
+    for i, line in enumerate(lines):
+        for value in NASTY if " = " in line else ():
+            key = line.split(" = ")[0]
+            path.write_text("\n".join([*lines[:i], f"{key} = {value}", *lines[i + 1 :]]))
+            try:
+                problem = load_problem(path).problem
+            except InputError:
+                outcomes["refused"] += 1
+            else:
+                replay(problem, [problem.region.lower, problem.region.upper])
+                outcomes["loaded"] += 1
+    assert min(outcomes.values()) > 20
