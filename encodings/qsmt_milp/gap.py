@@ -16,8 +16,8 @@ from qsmt.ir.ops import Affine, Clamp, Op, Relu, Requantize
 from qsmt.ir.types import Real
 from qsmt.problem import InputModel, Problem
 
-MAX_DENOMINATOR = 2**26
-"""Half of a smaller step would be lost in a solver's tolerance of 1e-9; the row stays closed then."""
+MAX_DENOMINATOR = 2**25
+"""Half of a smaller step is within ten tolerances of a solver (1e-9); the row stays closed then."""
 
 
 def step(problem: Problem, bound: Fraction) -> Fraction | None:

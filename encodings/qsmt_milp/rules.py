@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from qsmt.arith.real import ExactArray
 from qsmt.ir.network import Network, layers
 from qsmt.ir.ops import Affine, Clamp, Relu, Requantize, Value
 from qsmt.ir.rules import Rules
@@ -112,15 +113,21 @@ def named(builder: Builder, name: str, form: Linear, bounds: Bounds) -> Linear:
 
 @RULES.register(Affine)
 def _affine(scope: Scope, op: Affine, neurons: Neurons) -> Neurons:
-    real = isinstance(op.out.type.element, Real)
-    weight, bias = (op.weight.reals.fractions, op.bias.reals.fractions) if real else op.integers
     label, bounds = scope.labels[op.x.name], scope.bounds(op.x)
     inputs = [
         named(scope.builder, f"{label}.{i}", form, bounds[i])
         for i, form in enumerate(scope.settle(op.x, neurons))
     ]
+    weight, bias = parameters(op)
     rows = zip(weight.tolist(), bias.tolist(), strict=True)
     return scope.neurons(op.out, [combination(row, inputs, constant) for row, constant in rows])
+
+
+def parameters(op: Affine) -> tuple[ExactArray, ExactArray]:
+    """The exact weight and bias, in units of the result."""
+    if isinstance(op.out.type.element, Real):
+        return op.weight.reals.fractions, op.bias.reals.fractions
+    return op.integers
 
 
 @RULES.register(Relu)

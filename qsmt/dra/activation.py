@@ -157,14 +157,21 @@ def difference_after(known: Before, quantized: Activation, reference: Activation
 
 def _greatest(z: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits, Limits]) -> FloatArray:
     """An upper bound of g on z."""
-    q, r = limits
-    cap = np.minimum(cap, q.upper_up)
-    knee = cut(Interval(add_down(cap, -c), add_up(cap, -c)), z)
-    start = cut(Interval(np.array(r.lower_down), np.array(r.lower_up)), z)
-    lower = np.stack([z.lower, z.upper, knee.lower, start.lower])
-    upper = np.stack([z.lower, z.upper, knee.upper, start.upper])
+    cap = np.minimum(cap, limits[0].upper_up)
+    found = [(z.lower, z.lower), (z.upper, z.upper), _knee(z, c, cap), _start(z, limits[1])]
+    lower, upper = (np.stack(ends) for ends in zip(*found, strict=True))
     greatest: FloatArray = _bound_at(Interval(lower, upper), c, cap, limits).max(axis=0)
     return greatest
+
+
+def _knee(z: Interval, c: FloatArray, cap: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Where the quantized side saturates, moved into z."""
+    return cut(add_down(cap, -c), z), cut(add_up(cap, -c), z)
+
+
+def _start(z: Interval, r: Limits) -> tuple[FloatArray, FloatArray]:
+    """Where the reference leaves its lower limit, moved into z."""
+    return cut(np.array(r.lower_down), z), cut(np.array(r.lower_up), z)
 
 
 def _bound_at(at: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits, Limits]) -> FloatArray:

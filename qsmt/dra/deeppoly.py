@@ -93,7 +93,7 @@ def line_above(z: Interval, limits: Limits) -> Line:
     corners = [Interval(z.lower, z.lower), Interval(z.upper, z.upper)]
     for low, high in ((limits.lower_down, limits.lower_up), (limits.upper_down, limits.upper_up)):
         if np.isfinite(low) and np.isfinite(high):
-            corners.append(cut(Interval(np.array(low), np.array(high)), z))
+            corners.append(Interval(cut(np.array(low), z), cut(np.array(high), z)))
     gaps = [_gap(at, slope, limits) for at in corners]
     return Line(slope, np.maximum.reduce(gaps))
 

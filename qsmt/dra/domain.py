@@ -78,12 +78,9 @@ def scaled(a: Interval, factor: Fraction) -> Interval:
     return Interval(times_down(a.lower, factor), times_up(a.upper, factor))
 
 
-def cut(points: Interval, z: Interval) -> Interval:
-    """The points moved into z, as the nearest point of z."""
-    return Interval(
-        np.minimum(np.maximum(points.lower, z.lower), z.upper),
-        np.minimum(np.maximum(points.upper, z.lower), z.upper),
-    )
+def cut(points: FloatArray, z: Interval) -> FloatArray:
+    """The points, each moved to the nearest point of z."""
+    return np.minimum(np.maximum(points, z.lower), z.upper)
 
 
 def select(where: BoolArray, a: Interval, b: Interval) -> Interval:

@@ -34,9 +34,12 @@ def analyze(problem: Problem, mode: Mode) -> AnalysisResult:
     seconds = time.monotonic() - begun
     difference = facts.difference
     outputs = tuple(
-        OutputRange(i, (float(difference.lower[i]), float(difference.upper[i])), None) for i in problem.claim.outputs
+        OutputRange(i, (float(difference.lower[i]), float(difference.upper[i])), None)
+        for i in problem.claim.outputs
     )
-    stage = Stage("analysis", seconds, f"bounded the difference layer by layer ({mode})", {"mode": mode.value})
+    stage = Stage(
+        "analysis", seconds, f"bounded the difference layer by layer ({mode})", {"mode": mode.value}
+    )
     return AnalysisResult(problem, outputs, tuple(layer_rows(problem, facts)), (stage,), seconds)
 
 

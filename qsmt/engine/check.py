@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmt.dra.analysis import analyze_region
-
 from qsmt.engine.dispatch import solve_residual, validate
 from qsmt.engine.enumerate import enumerate_grid
 from qsmt.engine.falsify import falsify
@@ -48,7 +47,7 @@ def check(problem: Problem, options: Options | None = None, watch: Watch | None 
     run = Investigation(problem, options or Options(), watch or Silence())
     validate(run.options)
     run.perform(analyse, "analysis")
-    if run.verdict is None:
+    if run.verdict is None and run.options.falsifies:
         run.perform(falsify, "falsification")
     if run.verdict is None and _enumerable(run):
         run.perform(enumerate_grid, "enumeration")

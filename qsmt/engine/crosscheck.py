@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmt.encoding import Query, QueryAnswer, load
-from qsmt.engine.repro import write_problem
+from qsmt.engine.alarm import alarm_folder
 from qsmt.errors import SoundnessError
 from qsmt.solver.base import Status
 
@@ -58,10 +58,7 @@ def compare(query: Query, first: QueryAnswer, second: QueryAnswer) -> Comparison
 
 def write_alarm(query: Query, answers: tuple[QueryAnswer, ...]) -> Path:
     """A self-contained folder: the problem, the query in every encoding, and the answers."""
-    side = "upper" if query.side > 0 else "lower"
-    folder = Path(f"qsmt-alarm-{query.problem.sha256[:12]}-{query.output}-{side}")
-    folder.mkdir(exist_ok=True)
-    write_problem(query.problem, folder)
+    folder = alarm_folder(query.problem, f"output-{query.output}-{'upper' if query.side > 0 else 'lower'}")
     for found in answers:
         encoding = load(found.encoding)
         encoding.encode(query).write(folder / f"{found.encoding}{encoding.suffix}")

@@ -70,7 +70,18 @@ def solve_residual(run: Investigation) -> tuple[str, dict[str, Any]]:
     if proved == len(queries):
         run.verify(trust)
     figures = {"queries": len(queries), "unsat": proved, "cross_checks": [c.figures for c in comparisons]}
-    return f"asked {asked} of {len(queries)} residual queries, {proved} have no solution", figures
+    return f"asked {asked} of {len(queries)} residual queries, {proved} have no solution" + said(
+        comparisons
+    ), figures
+
+
+def said(comparisons: Sequence[Comparison]) -> str:
+    """What cross-checking added, as the end of a sentence."""
+    agree = sum(c.agrees for c in comparisons)
+    silent = len(comparisons) - agree
+    parts = [f"{agree} confirmed by a second encoding"] * bool(agree)
+    parts += [f"{silent} put to a second encoding that did not know"] * bool(silent)
+    return "".join(f"; {part}" for part in parts)
 
 
 def open_queries(problem: Problem, facts: Facts) -> Iterator[Query]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsmt.dra.analysis import analyze_region
-
 from qsmt.encoding import Encoding, Query, encodings
+from qsmt.engine.alarm import write_problem
 from qsmt.engine.dispatch import open_queries
-from qsmt.engine.repro import write_problem
 from qsmt.problem import Problem
 
 

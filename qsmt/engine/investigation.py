@@ -16,7 +16,9 @@ import numpy as np
 
 from qsmt.arith.outward import float_up
 from qsmt.arith.real import FloatArray
+from qsmt.engine.alarm import alarm_folder
 from qsmt.engine.plan import Options
+from qsmt.errors import SoundnessError
 from qsmt.facts import Facts
 from qsmt.interp.replay import Execution, replay, violated
 from qsmt.problem import Problem
@@ -97,7 +99,11 @@ class Investigation:
         self.stages.append(Stage(name, time.monotonic() - begun, summary, figures))
 
     def observe(self, points: Sequence[tuple[Fraction, ...]]) -> list[Execution]:
-        """Execute points of the region exactly; a violation decides the problem."""
+        """Execute points of the region exactly; a violation decides the problem.
+
+        Raises:
+            SoundnessError: a difference lies outside what has been certified.
+        """
         executions = replay(self.problem, points)
         for execution in executions:
             self._remember(execution)
@@ -107,10 +113,15 @@ class Investigation:
         return executions
 
     def certify(self, lower: FloatArray, upper: FloatArray) -> None:
-        """Every difference lies in these bounds, shape (outputs of the network,)."""
+        """Every difference lies in these bounds, shape (outputs of the network,).
+
+        Raises:
+            SoundnessError: an exact execution lies outside them.
+        """
         for i in self.problem.claim.outputs:
             low, high = self._certified.get(i, (-np.inf, np.inf))
             self._certified[i] = (max(low, float(lower[i])), min(high, float(upper[i])))
+            self._check_consistent(i)
 
     def within_bounds(self) -> bool:
         """Do the certified bounds imply the claim?"""
@@ -156,6 +167,18 @@ class Investigation:
                 seen.least = execution
             if execution.difference[i] > seen.greatest.difference[i]:
                 seen.greatest = execution
+            self._check_consistent(i)
+
+    def _check_consistent(self, output: int) -> None:
+        """Certified bounds contain every execution: where they do not, something in qsmt is wrong."""
+        low, high = self._certified.get(output, (-np.inf, np.inf))
+        seen = self._witnessed.get(output)
+        if seen is None or low <= seen.least.difference[output] <= seen.greatest.difference[output] <= high:
+            return
+        folder = alarm_folder(self.problem, f"output-{output}-bounds")
+        reached = f"[{float(seen.least.difference[output])}, {float(seen.greatest.difference[output])}]"
+        claimed = f"outside the certified [{low}, {high}]"
+        raise SoundnessError(f"output {output} differs by {reached} in exact execution, {claimed}; see {folder}/")
 
     def _falsify(self, execution: Execution, output: int) -> None:
         worse = isinstance(self.verdict, Falsified) and abs(execution.difference[output]) <= abs(

@@ -54,6 +54,7 @@ class Options:
     cross_check: CrossCheck = CrossCheck.SAMPLE
     trust: Trust = Trust.ANY
     memory_mib: int = 4096
+    falsifies: bool = True
     enumeration_budget: int = ENUMERATION_BUDGET
 
     @property

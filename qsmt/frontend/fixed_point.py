@@ -83,19 +83,6 @@ class QuantizationReport:
         """The layers whose activations can saturate over the region."""
         return tuple(i for i, layer in enumerate(self.layers) if layer.may_saturate)
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """One line for each loss that is more than rounding."""
-        found = ["the region leaves the input format, " + str(self.input)] if self.input_may_saturate else []
-        for i, layer in enumerate(self.layers):
-            if layer.saturated_weights:
-                found.append(f"layer {i}: {layer.saturated_weights} weights saturate in {layer.weights}")
-            if layer.saturated_biases:
-                found.append(f"layer {i}: {layer.saturated_biases} biases saturate in {layer.bias}")
-            if layer.may_saturate:
-                found.append(f"layer {i}: activations can saturate in {layer.activation}")
-        return tuple(found)
-
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
@@ -287,11 +274,8 @@ def _activation(step: _Step, affine: Affine, *, rounding: Rounding) -> list[Op]:
     """The ops between the accumulator and the next layer."""
     if step.spec is None:
         return _on_accumulator(step, affine)
-    acc, i, target = (
-        affine.out.type.element,
-        step.index,
-        _activationchoose_format(step, step.spec, rounding=rounding),
-    )
+    i, acc = step.index, affine.out.type.element
+    target = _activation_format(step, step.spec, rounding=rounding)
     assert isinstance(acc, Accumulator)
     ops: list[Op] = []
     x = affine.out
@@ -309,8 +293,8 @@ def _activation(step: _Step, affine: Affine, *, rounding: Rounding) -> list[Op]:
 def _on_accumulator(step: _Step, affine: Affine) -> list[Op]:
     """The activation of an exact output.
 
-    A limit that is no multiple of the accumulator's unit is rounded to one, half away: no integer can
-    stand for the limit itself, and the nearest is off by half a unit, far below a step of any format.
+    A limit that is no multiple of the accumulator's unit is rounded to one, half away: no integer stands
+    for the limit itself, and the nearest is at most half a unit off, no more than any rounding here.
     """
     x, acc = affine.out, affine.out.type.element
     assert isinstance(acc, Accumulator)
@@ -341,7 +325,7 @@ def _shift(ratio: Fraction) -> int:
 # --- formats --------------------------------------------------------------------------------------------
 
 
-def _activationchoose_format(step: _Step, spec: FormatSpec, *, rounding: Rounding) -> Fixed:
+def _activation_format(step: _Step, spec: FormatSpec, *, rounding: Rounding) -> Fixed:
     nonnegative = step.limits.is_nonnegative
     if spec.signed is False and not nonnegative:
         what = f"layer {step.index} has no ReLU and no Clip from 0 up, so an unsigned format would add one"

@@ -29,4 +29,14 @@ class IrTextFrontend:
             raise MalformedModel(
                 f"is not UTF-8 text: byte {error.start} begins no character", where=path
             ) from None
-        return parse(text, where=str(path))
+        try:
+            return parse(text, where=str(path))
+        except MalformedModel as error:
+            raise _in_file(error, path) from None
+
+
+def _in_file(error: MalformedModel, path: Path) -> MalformedModel:
+    """The error, naming the file also where the verifier, which knows only the network, raised it."""
+    if str(error.where).startswith(str(path)):
+        return error
+    return MalformedModel(error.what, where=f"{path}, {error.where}", hint=error.hint)

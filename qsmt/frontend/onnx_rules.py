@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -18,7 +17,7 @@ from qsmt.errors import UnsupportedOp
 from qsmt.frontend.onnx_affine import Computed, Lowering
 from qsmt.frontend.onnx_exact import Array, rearranged
 from qsmt.frontend.onnx_graph import Node
-from qsmt.frontend.onnx_tensor import quoted
+from qsmt.frontend.onnx_tensor import quoted, volume
 
 Tensor: TypeAlias = Computed | RealTensor | IntArray
 
@@ -73,8 +72,8 @@ class Call:
 
     def affordable(self, shape: tuple[int, ...]) -> None:
         """Refuse a result of this shape if it has more elements than a tensor may have."""
-        self.lowering.affordable(max(1, prod(shape)))
-        self.lowering.spend(prod(shape))
+        self.lowering.affordable(volume(shape))
+        self.lowering.spend(volume(shape))
 
     def rearrange(self, operand: Tensor, how: Callable[[Array], Array]) -> Tensor:
         """An operand in another arrangement; `how` moves, drops or repeats elements."""

@@ -16,7 +16,7 @@ from qsmt.arith.real import ExactArray, IntArray, RealTensor, exact_array
 from qsmt.frontend.onnx_affine import Computed
 from qsmt.frontend.onnx_exact import nonzero
 from qsmt.frontend.onnx_rules import Call, Operators, Tensor
-from qsmt.frontend.onnx_tensor import FLOATS, INTEGERS, type_name
+from qsmt.frontend.onnx_tensor import FLOATS, INTEGERS, MAX_AXES, type_name, volume
 
 MOVING = Operators()
 _ONE, _TWO = range(1, 2), range(2, 3)
@@ -126,8 +126,9 @@ def _unsqueeze(call: Call, axes: tuple[int, ...]) -> Tensor:
 
 
 def _reshaped(call: Call, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    if len(shape) > 32:
-        call.node.fail(f"makes a tensor of {len(shape)} axes; the limit is 32")
+    if len(shape) > MAX_AXES:
+        call.node.fail(f"makes a tensor of {len(shape)} axes; the limit is {MAX_AXES}")
+    call.lowering.affordable(volume(shape))
     return call.rearrange(x, lambda array: array.reshape(shape))
 
 

@@ -46,12 +46,18 @@ _FIELDS: dict[int, str] = {
     TensorProto.UINT64: "uint64_data",
 }  # every other type is in int32_data, 16-bit floats by their bits
 _ALL_FIELDS = (*sorted({*_FIELDS.values(), "int32_data"}), "raw_data", "string_data")
-_MAX_AXES = 32
+MAX_AXES = 32
+"""No tensor has more; numpy allows 64."""
 
 
 def quoted(name: str) -> str:
     """A name from a file, safe to print: quoted, control characters escaped, cut to a readable length."""
     return repr(name if len(name) <= 80 else f"{name[:77]}...")
+
+
+def volume(shape: tuple[int, ...]) -> int:
+    """The number of elements, with an empty axis counted as one: numpy needs also that to be small."""
+    return prod(max(d, 1) for d in shape)
 
 
 def type_name(code: int) -> str:
@@ -97,9 +103,9 @@ class _Reader:
         shape = tuple(int(d) for d in self.tensor.dims)
         if any(d < 0 for d in shape):
             self._fail(f"has the negative dimension {min(shape)}")
-        if len(shape) > _MAX_AXES or prod(shape) > MAX_ELEMENTS:
-            size = f"{len(shape)} axes" if len(shape) > _MAX_AXES else f"{prod(shape)} elements"
-            self._fail(f"has {size}; the limits are {_MAX_AXES} axes and {MAX_ELEMENTS} elements")
+        if len(shape) > MAX_AXES or volume(shape) > MAX_ELEMENTS:
+            size = f"{len(shape)} axes" if len(shape) > MAX_AXES else f"{volume(shape)} elements"
+            self._fail(f"has {size}; the limits are {MAX_AXES} axes and {MAX_ELEMENTS} elements")
         return shape
 
     def _values(self, count: int) -> npt.NDArray[Any]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qsmt.arith.fixed import Fixed
+from qsmt.arith.outward import float_up
 from qsmt.engine.investigation import OutputRange
 from qsmt.problem import Problem
 from qsmt.report.decimal import exact, lower, near, upper
@@ -124,14 +125,20 @@ def _vector(values: Iterable[Fraction]) -> str:
 def _outputs(outputs: tuple[OutputRange, ...], problem: Problem) -> Table:
     table = _table("output", "certified difference", "witnessed difference", "bound")
     for found in outputs[:SHOWN]:
-        low, high = found.certified
         pair = found.witnessed
         reached = "" if pair is None else f"[{', '.join(near(e.difference[found.index]) for e in pair)}]"
-        bound = exact(problem.claim.of(found.index))
-        table.add_row(str(found.index), f"[{lower(low)}, {upper(high)}]", reached, bound)
+        bound = problem.claim.of(found.index)
+        table.add_row(str(found.index), _certified(found, bound), reached, exact(bound))
     if len(outputs) > SHOWN:
         table.add_row("…", f"{len(outputs)} outputs in all", "", "")
     return table
+
+
+def _certified(found: OutputRange, bound: Fraction) -> str:
+    """The certified interval; an end that was proved as the bound itself is written like the bound."""
+    low, high = found.certified
+    below = f"-{exact(bound)}" if low == -float_up(bound) else lower(low)
+    return f"[{below}, {exact(bound) if high == float_up(bound) else upper(high)}]"
 
 
 def _layers(layers: tuple[Mapping[str, object], ...]) -> Table:

@@ -45,7 +45,9 @@ def recipe_of(seed: int) -> Recipe:
 
 def worst_side(problem: Problem) -> tuple[int, Literal[-1, 1], Fraction, int]:
     """The output and side with the largest difference, that difference, and a denominator of all."""
-    axes = [range(int(a), int(b) + 1) for a, b in zip(problem.region.lower, problem.region.upper, strict=True)]
+    axes = [
+        range(int(a), int(b) + 1) for a, b in zip(problem.region.lower, problem.region.upper, strict=True)
+    ]
     executions = replay(problem, [tuple(map(Fraction, x)) for x in itertools.product(*axes)])
     sides: tuple[Literal[-1, 1], ...] = (-1, 1)
     maximum, output, side = max(
@@ -81,4 +83,6 @@ def test_all_encodings_agree_with_enumeration(block: int) -> None:
                 if answer.assignment is not None:
                     x = encoded.decode(answer.assignment)
                     assert query.problem.region.contains(x), where
-                    assert query.side * replay(query.problem, [x])[0].difference[query.output] > query.bound, where
+                    assert (
+                        query.side * replay(query.problem, [x])[0].difference[query.output] > query.bound
+                    ), where

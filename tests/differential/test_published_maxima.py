@@ -53,7 +53,9 @@ def published_problem(row: dict[str, str], folder: Path) -> Problem:
     network = shared_data() / "acasxu" / "onnx" / "ACASXU_run2a_1_1_batch_2000.onnx"
     bits = int(row["Q"])
     path = folder / "problem.toml"
-    path.write_text(SCHEME.format(network=network, q=bits, f=bits - 2, lower=row["int_lo"], upper=row["int_hi"]))
+    path.write_text(
+        SCHEME.format(network=network, q=bits, f=bits - 2, lower=row["int_lo"], upper=row["int_hi"])
+    )
     return load_problem(path).problem
 
 

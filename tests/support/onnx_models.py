@@ -53,7 +53,6 @@ def model(
     graph = helper.make_graph(
         list(nodes), "graph", inputs, [helper.make_empty_tensor_value_info(output)], initializer=tensors
     )
-    graph.output[0].type.tensor_type.elem_type = kind
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
 
 
@@ -324,6 +323,7 @@ _PARAMETERS: dict[str, tuple[Writer, str]] = {
     "no type": (_parameter(_raw(0, [1, 2], bytes(16))), "element type undefined"),
     "negative parameter dimension": (_parameter(_raw(_BAD, [-1, -2], bytes(8))), "negative dimension -2"),
     "overflowing parameter": (_parameter(_raw(_BAD, [2**62, 4], bytes(8))), "18446744073709551616 elements"),
+    "overflowing empty parameter": (_parameter(_raw(_BAD, [0, 2**62], b"")), f"{2**62} elements"),
     "parameter segment": (
         _parameter(TensorProto(data_type=_BAD, dims=[1, 2], segment=TensorProto.Segment(begin=0, end=1))),
         "is a segment",

@@ -1,4 +1,7 @@
-"""A problem as files that stand on their own: both networks as IR text, and a problem file."""
+"""What a soundness alarm leaves behind: a folder from which anybody can reproduce it.
+
+It holds the problem as files that stand on their own: both networks as IR text, and a problem file.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,14 @@ kind = "error-bound"
 bound = [{bounds}]
 outputs = [{outputs}]
 """
+
+
+def alarm_folder(problem: Problem, label: str) -> Path:
+    """A folder `qsmt-alarm-*` in the current directory with the problem in it."""
+    folder = Path(f"qsmt-alarm-{problem.sha256[:12]}-{label}")
+    folder.mkdir(exist_ok=True)
+    write_problem(problem, folder)
+    return folder
 
 
 def write_problem(problem: Problem, folder: Path) -> Path:

@@ -1,0 +1,159 @@
+"""The MILP encoding against full enumeration: every rounding, overflow and form of network, on HiGHS.
+
+For each random problem and side, the bound is set one step below the exact maximum of the difference, at
+it, and half a step above it. The answer must be the enumeration's; a claimed input must break the bound
+exactly. "Unknown" fails. A refusal is allowed only where an overflow that is not monotone can happen, and
+the matrix says how many problems that leaves.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from math import lcm
+
+import numpy as np
+import pytest
+
+from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.rounding import Rounding
+from qsmt.dra.analysis import analyze_region
+from qsmt.encoding import Fidelity, Query
+from qsmt.facts import Facts
+from qsmt.interp.replay import replay
+from qsmt.problem import Problem
+from qsmt.solver.base import Answer, Backend, Limits, Status
+from qsmt_milp import MilpEncoding
+from qsmt_milp.backends.gurobi import GurobiBackend
+from qsmt_milp.backends.highs import HighsBackend
+from qsmt_milp.model import Model
+from tests.support.networks import Recipe, random_problem, reference_network, with_bound
+from tests.unit.milp.oracle import SIDES, Fault, Side, executions, no_facts, plant, query, tight_facts
+
+ENCODING = MilpEncoding()
+LIMITS = Limits(wall_s=60)
+FACTS: tuple[Callable[[Problem], Facts], ...] = (analyze_region, tight_facts, no_facts)
+OFTEN_TOO_WIDE = {Overflow.WRAP, Overflow.SATURATE_ZERO}
+"""Refused where the result may leave the format: not monotone, and so not linear rows."""
+
+MATRIX = list(
+    itertools.product(
+        Rounding,
+        Overflow,
+        (False, True),  # rational
+        (False, True),  # signed hidden format, behind a ReLU on the accumulator
+        (None, Fraction(3, 4)),  # the reference clips
+        (None, Fixed(True, 4, 1)),  # output format
+        (None, Fraction(1, 15)),  # input scale
+    )
+)
+
+
+def problem(index: int) -> Problem:
+    """A random problem of the matrix' form; some are wide enough that nothing overflows."""
+    rounding, overflow, rational, signed, clip, output, scale = MATRIX[index]
+    bits = 4 + 2 * (index % 5 < 2)
+    if output is not None and bits > 4:
+        output = replace(output, bits=7)
+    recipe = Recipe(
+        sizes=((2, 3, 1), (1, 4, 2), (3, 2, 2, 1))[index % 3],
+        hidden=Fixed(signed, bits, 2),
+        rounding=rounding,
+        overflow=overflow,
+        rational=rational,
+        clip=clip,
+        output=output,
+        input_scale=scale,
+        reference_frac=2 + index % 3,
+        radius=1 + (index % 3 < 2),
+    )
+    return random_problem(index, recipe)
+
+
+def queries(of: Problem, facts: Facts) -> Iterator[tuple[Query, bool]]:
+    """Just below, at, and just above the exact maximum of each side; and whether the bound is broken."""
+    seen = executions(of)
+    step = Fraction(1, lcm(*(d.denominator for e in seen for d in e.difference)))
+    for output, side in itertools.product(of.claim.outputs, SIDES):
+        maximum = max(side * e.difference[output] for e in seen)
+        for bound in (maximum - step, maximum, maximum + step / 2):
+            if bound >= 0:
+                yield query(of, bound, side, facts, output=output), bound < maximum
+
+
+def mistake(asked: Query, violated: bool, backend: Backend[Model]) -> str | None:
+    """What is wrong with the answer to a query."""
+    encoded = ENCODING.encode(asked)
+    answer = backend.solve(encoded.model, LIMITS)
+    if answer.status is not (Status.SAT if violated else Status.UNSAT):
+        return f"{asked}: {answer.status} {answer.reason or ''}"
+    if answer.assignment is None:
+        return None
+    x = encoded.decode(answer.assignment)
+    if not asked.problem.region.contains(x):
+        return f"{asked}: {x} is not in the region"
+    found = asked.side * replay(asked.problem, [x])[0].difference[asked.output]
+    return None if found > asked.bound else f"{asked}: {x} has {found}"
+
+
+def check(index: int, backend: Backend[Model]) -> list[str]:
+    """The mistakes on one problem; facts of every quality take their turn."""
+    of = problem(index)
+    facts = FACTS[index % len(FACTS)](of)
+    if ENCODING.refuses(query(of, Fraction(0), 1, facts)) is not None:
+        return [] if MATRIX[index][1] in OFTEN_TOO_WIDE else [f"{index}: refused"]
+    found = (mistake(asked, violated, backend) for asked, violated in queries(of, facts))
+    return [f"{index}: {m}" for m in found if m is not None]
+
+
+# --- the matrix -------------------------------------------------------------------------------------------
+
+QUICK = [i for i in range(len(MATRIX)) if i % 16 == (i // 16) % 16]
+"""One in sixteen: every rounding with every overflow, the other columns in turn."""
+
+
+@pytest.mark.parametrize("rounding", Rounding)
+def test_agrees_with_enumeration(rounding: Rounding) -> None:
+    assert [m for i in QUICK if MATRIX[i][0] is rounding for m in check(i, HighsBackend())] == []
+
+
+def test_the_quick_part_covers_every_rounding_with_every_overflow() -> None:
+    assert {MATRIX[i][:2] for i in QUICK} == set(itertools.product(Rounding, Overflow))
+    for column in range(2, 7):
+        assert {MATRIX[i][column] for i in QUICK} == {row[column] for row in MATRIX}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rounding", Rounding)
+@pytest.mark.parametrize("overflow", Overflow)
+def test_agrees_with_enumeration_everywhere(rounding: Rounding, overflow: Overflow) -> None:
+    rows = (i for i, row in enumerate(MATRIX) if row[:2] == (rounding, overflow))
+    assert [m for i in rows for m in check(i, HighsBackend())] == []
+
+
+@pytest.mark.slow
+def test_gurobi_agrees_with_enumeration() -> None:
+    gurobi = GurobiBackend()
+    if (reason := gurobi.available()) is not None:
+        pytest.skip(reason)
+    assert [m for i in QUICK for m in check(i, gurobi)] == []
+
+
+def test_most_problems_whose_overflow_is_not_monotone_are_decided_where_it_cannot_happen() -> None:
+    rows = [i for i, row in enumerate(MATRIX) if row[1] in OFTEN_TOO_WIDE]
+    of = {i: problem(i) for i in rows[::4]}
+    decided = [
+        i for i, p in of.items() if ENCODING.refuses(query(p, Fraction(0), 1, analyze_region(p))) is None
+    ]
+    assert len(decided) >= len(of) // 4
+
+
+def test_strict_bounds_are_decided_at_equality() -> None:
+    """All of the matrix is coarse enough that the bound itself, at the maximum, is told from its neighbours."""
+    for index in QUICK:
+        of = problem(index)
+        asked = query(of, Fraction(1, 8), 1, no_facts(of))
+        if ENCODING.refuses(asked) is None:
+            assert ENCODING.encode(asked).fidelity is Fidelity.EXACT

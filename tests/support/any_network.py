@@ -1,0 +1,145 @@
+"""Random well-typed networks made of everything the IR has: every op, type, rounding and overflow.
+
+Unlike `tests.support.networks`, these need not mean anything; they are there to be printed, checked and
+executed. `random.Random` makes them, so that a seed names one on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from random import Random
+
+import numpy as np
+
+from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.real import RealTensor, frozen
+from qsmt.arith.requantize import Rational, RequantKind, Shift
+from qsmt.arith.rounding import Rounding
+from qsmt.ir.network import Network
+from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize, Value
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
+from qsmt.ir.verify import accumulator_range, verify
+
+Number = Fraction
+
+TAME = [Fraction(n, d) for n in range(-5, 6) for d in (1, 2, 8)]
+WILD = [
+    *(Fraction(v) for v in (0.1, -0.7, 1e-300, 1e300, 2.0**-1074, 2.0**53 + 2, -(2.0**80))),
+    *(Fraction(1, 3), Fraction(-22, 7), Fraction(10**40, 3), Fraction(1, 10**350)),
+]
+
+
+def real_network(seed: int, *, wild: bool = True) -> Network:
+    """A real network; `wild`: with weights of all magnitudes, and with some that are not doubles."""
+    rng = Random(seed)
+    pool = TAME + WILD if wild else TAME
+    x = source = Value("x", TensorType((rng.randint(1, 4),), Real()))
+    ops: list[Op] = []
+    for i in range(rng.randint(1, 3)):
+        shape = (rng.randint(1, 4), x.size)
+        weight, bias = _reals(rng, f"w{i}", shape, pool), _reals(rng, f"b{i}", shape[:1], pool)
+        ops.append(Affine(Value(f"z{i}", TensorType(shape[:1], Real())), x, weight, bias))
+        for k in range(rng.randint(0, 2)):
+            ops.append(_activation(rng, f"h{i}.{k}", ops[-1].out, pool))
+        x = ops[-1].out
+    return verify(Network(f"real/{seed}", "real", source, tuple(ops)))
+
+
+def _reals(rng: Random, name: str, shape: tuple[int, ...], pool: Sequence[Fraction]) -> Const:
+    numbers = [rng.choice(pool) for _ in range(int(np.prod(shape)))]
+    return Const(name, TensorType(shape, Real()), RealTensor.of_fractions(numbers, shape))
+
+
+def _activation(rng: Random, name: str, x: Value, pool: Sequence[Fraction]) -> Relu | Clamp:
+    out = Value(name, x.type)
+    if rng.random() < 0.5:
+        return Relu(out, x)
+    low, high = sorted((rng.choice(pool), rng.choice(pool)))
+    return Clamp(out, x, rng.choice([None, low]), rng.choice([None, high]))
+
+
+def integer_network(seed: int) -> Network:
+    """An integer network: exact and wrapping accumulators, both kinds of requantization."""
+    rng = Random(seed)
+    x = source = Value("x", TensorType((rng.randint(1, 4),), _format(rng)))
+    ops: list[Op] = []
+    depth = rng.randint(1, 3)
+    for i in range(depth):
+        ops.append(_affine(rng, i, x))
+        ops += _on_codes(rng, f"p{i}", ops[-1].out)
+        if i < depth - 1 or rng.random() < 0.5:
+            ops.append(_requantize(rng, f"h{i}", ops[-1].out))
+            ops += _on_codes(rng, f"q{i}", ops[-1].out)
+        x = ops[-1].out
+    return verify(Network(f"integer/{seed}", "ideal", source, tuple(ops)))
+
+
+def _format(rng: Random) -> Fixed:
+    return Fixed(rng.random() < 0.6, rng.randint(1, 7), rng.randint(-2, 8))
+
+
+def _affine(rng: Random, i: int, x: Value) -> Affine:
+    weights, biases = _format(rng), _format(rng)
+    source = x.type.element
+    assert isinstance(source, Fixed)
+    coarsest = min(weights.scale * source.scale, biases.scale)
+    scale = coarsest / rng.choice([1, 1, 2, 3, 8])
+    shape = (rng.randint(1, 4), x.size)
+    weight, bias = _codes(rng, f"w{i}", shape, weights), _codes(rng, f"b{i}", shape[:1], biases)
+
+    def build(kind: Accumulator) -> Affine:
+        return Affine(Value(f"a{i}", TensorType(shape[:1], kind)), x, weight, bias)
+
+    low, high = accumulator_range(build(Accumulator(1, scale)), source.min, source.max)
+    needed = max(high.bit_length(), (~low if low < 0 else low).bit_length()) + 1
+    if rng.random() < 0.6:
+        return build(Accumulator(needed + rng.choice([0, 0, 5]), scale))
+    return build(Accumulator(max(1, needed - rng.randint(0, 3)), scale, AccumulatorOverflow.WRAP))
+
+
+def _codes(rng: Random, name: str, shape: tuple[int, ...], kind: Fixed) -> Const:
+    data = np.array([rng.randint(kind.min, kind.max) for _ in range(int(np.prod(shape)))], dtype=np.int64)
+    return Const(name, TensorType(shape, kind), frozen(data.reshape(shape).copy()))
+
+
+def _on_codes(rng: Random, name: str, x: Value) -> list[Op]:
+    """Perhaps an op that keeps the type."""
+    choice = rng.random()
+    if choice < 0.5:
+        return []
+    if choice < 0.75:
+        return [Relu(Value(name, x.type), x)]
+    low, high = sorted((rng.randint(-40, 40), rng.randint(-40, 40)))
+    limits = rng.choice([None, Fraction(low)]), rng.choice([None, Fraction(high)])
+    return [Clamp(Value(name, x.type), x, *limits)]
+
+
+def _requantize(rng: Random, name: str, x: Value) -> Requantize:
+    source, target = x.type.element, _format(rng)
+    assert not isinstance(source, Real)
+    kind = _kind(rng, source.scale / target.scale)
+    return Requantize(Value(name, TensorType(x.type.shape, target)), x, kind, rng.choice(list(Overflow)))
+
+
+def _kind(rng: Random, multiplier: Fraction) -> RequantKind:
+    rounding = rng.choice(list(Rounding))
+    shift = multiplier.denominator.bit_length() - multiplier.numerator.bit_length()
+    if Fraction(2) ** -shift == multiplier and rng.random() < 0.7:
+        return Shift(shift, rounding)
+    return Rational(multiplier, rounding)
+
+
+def codes_of(network: Network, seed: int, *, count: int = 12) -> list[tuple[Fraction, ...]]:
+    """Input codes of an integer network: random ones, and both ends of the format."""
+    kind = network.input.type.element
+    assert isinstance(kind, Fixed)
+    rng, n = Random(seed), network.input.size
+    points = [tuple(Fraction(rng.randint(kind.min, kind.max)) for _ in range(n)) for _ in range(count)]
+    return [*points, (Fraction(kind.min),) * n, (Fraction(kind.max),) * n]
+
+
+def reals_of(network: Network, seed: int, *, count: int = 6) -> list[tuple[Fraction, ...]]:
+    """Inputs of a real network, of all magnitudes."""
+    rng = Random(seed)
+    return [tuple(rng.choice(TAME + WILD) for _ in range(network.input.size)) for _ in range(count)]

@@ -1,0 +1,130 @@
+"""The oracle of these tests: exact executions, layer by layer, held against every interval of the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from math import isnan, lcm
+
+import numpy as np
+
+from qsmt.arith.real import ExactArray
+from qsmt.facts import Facts, Interval
+from qsmt.interp import quantized, reference
+from qsmt.interp.reference import Ratios, ratios
+from qsmt.ir.network import layers
+from qsmt.ir.ops import Op, Requantize, Value
+from qsmt.ir.types import Real
+from qsmt.problem import Problem
+
+Point = tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """The least and greatest exact value of each neuron over all executed points."""
+
+    lower: list[Fraction]
+    upper: list[Fraction]
+
+
+def executed(problem: Problem, points: Sequence[Point]) -> list[dict[str, Range]]:
+    """Per layer: what each field of `LayerFacts` must contain."""
+    reals = _real_values(problem, points)
+    codes = _quantized_values(problem, points)
+    found = []
+    for (ours, theirs), r, q in zip(problem.layers, reals, codes, strict=True):
+        ranges = {}
+        for name, real, code, value in (
+            ("pre", r[0], q[0], theirs.pre),
+            ("post", r[1], q[1], theirs.post),
+        ):
+            ranges[f"reference_{name}"] = _range(real)
+            ranges[f"quantized_{name}"] = _range(code)
+            ranges[f"difference_{name}"] = _range(_minus(_times(code, _unit(value)), real))
+        found.append(ranges)
+        assert ours.pre.size == theirs.pre.size
+    return found
+
+
+def violations(ranges: Sequence[Mapping[str, Range]], facts: Facts) -> list[str]:
+    """Every interval that an execution leaves (the facts are those of one box)."""
+    return [
+        f"layer {i} {name}[{j}]: {float(value)!r} is not in [{low!r}, {high!r}]"
+        for i, (layer, known) in enumerate(zip(ranges, facts.layers, strict=True))
+        for name, values in layer.items()
+        for j, value, low, high in _left(values, getattr(known, name))
+    ]
+
+
+def _left(values: Range, bound: Interval) -> Iterator[tuple[int, Fraction, float, float]]:
+    ends = zip(values.lower, values.upper, bound.lower.tolist(), bound.upper.tolist(), strict=True)
+    for j, (least, greatest, low, high) in enumerate(ends):
+        if isnan(low) or isnan(high) or (low > -np.inf and Fraction(low) > least):
+            yield j, least, low, high
+        elif high < np.inf and Fraction(high) < greatest:
+            yield j, greatest, low, high
+
+
+def _real_values(problem: Problem, points: Sequence[Point]) -> list[tuple[Ratios, Ratios]]:
+    value = ratios([problem.reference_input(x) for x in points])
+    found = []
+    for layer in layers(problem.reference):
+        pre = value = reference.RULES[type(layer.affine)](layer.affine, value)
+        for op in layer.activation:
+            value = reference.RULES[type(op)](op, value)
+        found.append((pre, value))
+    return found
+
+
+def _quantized_values(problem: Problem, points: Sequence[Point]) -> list[tuple[Ratios, Ratios]]:
+    inputs = [problem.quantized_input(x) for x in points]
+    if problem.quantized.is_real:
+        value = ratios(inputs)
+        found = []
+        for layer in layers(problem.quantized):
+            pre = value = reference.RULES[type(layer.affine)](layer.affine, value)
+            for op in layer.activation:
+                value = reference.RULES[type(op)](op, value)
+            found.append((pre, value))
+        return found
+    codes: ExactArray = np.array([[int(v) for v in x] for x in inputs], dtype=object)
+    found = []
+    for layer in layers(problem.quantized):
+        sums = codes = quantized.RULES[type(layer.affine)](layer.affine, codes)
+        for op in layer.activation:
+            codes = _step(op, codes)
+        found.append((Ratios(sums, 1), Ratios(codes, 1)))
+    return found
+
+
+def _step(op: Op, codes: ExactArray) -> ExactArray:
+    """The exact interpreter's rule; a requantization decides each accumulator once."""
+    if isinstance(op, Requantize):
+        return np.asarray(np.frompyfunc(cache(op.rule.apply), 1, 1)(codes), dtype=object)
+    return quantized.RULES[type(op)](op, codes)
+
+
+def _unit(value: Value) -> Fraction:
+    kind = value.type.element
+    return Fraction(1) if isinstance(kind, Real) else kind.scale
+
+
+def _times(values: Ratios, factor: Fraction) -> Ratios:
+    return Ratios(values.numerators * factor.numerator, values.denominator * factor.denominator)
+
+
+def _minus(a: Ratios, b: Ratios) -> Ratios:
+    common = lcm(a.denominator, b.denominator)
+    left, right = a.numerators * (common // a.denominator), b.numerators * (common // b.denominator)
+    return Ratios(left - right, common)
+
+
+def _range(values: Ratios) -> Range:
+    least, greatest = values.numerators.min(axis=0), values.numerators.max(axis=0)
+    return Range(
+        [Fraction(int(v), values.denominator) for v in least],
+        [Fraction(int(v), values.denominator) for v in greatest],
+    )
