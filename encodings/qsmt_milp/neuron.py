@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from qsmt.arith.requantize import Requantization
-from qsmt.arith.rounding import Rounding
+from qsmt.arith.rounding import Rounding, round_ratio
 from qsmt_milp.model import Exact, Linear
 
 NONNEGATIVE = {
@@ -59,8 +59,14 @@ class Neuron:
         return replace(self, rule=rule, floor=floor, ceiling=ceiling).clamped(least, greatest)
 
     def unclamped(self, value: Exact) -> Exact:
-        """The neuron before its clamp, where `form = value`."""
-        return value if self.rule is None else self.rule.unbounded(int(value))
+        """The neuron before its clamp, where `form = value`; rounded as its rows round, which is `rounding`.
+
+        Where the clamp hides the difference to the rule's own rounding, the clamp must also be in rows.
+        """
+        if self.rule is None:
+            return value
+        p, q = self.rule.kind.multiplier.as_integer_ratio()
+        return int(round_ratio(int(value) * p, q, self.rounding))
 
     def __call__(self, value: Exact) -> Exact:
         """The neuron, where `form = value`."""

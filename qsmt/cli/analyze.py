@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qsmt.cli.arguments import Bits, Box, Files, Json, Model, Output, Runtime
-from qsmt.cli.output import check_writable, emit, one_of
+from qsmt.cli.output import check_writable, chosen_model, emit, one_of
 
 
 def command(
@@ -27,20 +27,14 @@ def command(
 
     Also counts the stable neurons of both networks.
     """
-    from qsmt.engine.analyze import analyze
-
     from qsmt.dra.domain import Mode
+    from qsmt.engine.analyze import analyze
     from qsmt.engine.source import Source, notes
-    from qsmt.problem import InputModel
     from qsmt.report.model import Report
 
     check_writable(output)
-    chosen = one_of(Mode, mode, flag="--mode", known=Mode)
-    model = (
-        None
-        if input_model is None
-        else one_of(InputModel, input_model, flag="--input-model", known=InputModel)
-    )
+    chosen = one_of(Mode, mode, flag="--mode")
+    model = chosen_model(input_model)
     bound = None if files[0].suffix.lower() == ".toml" else "0"  # analysis does not depend on the claim
     source = Source(tuple(files), bits, box, bound, model, runtime)
     loaded = source.load()

@@ -40,3 +40,31 @@ Output: TypeAlias = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Also write the report to FILE, as JSON."),
 ]
+
+# --- of `check` alone ---
+
+Timeout: TypeAlias = Annotated[
+    float, typer.Option(min=0.001, metavar="SECONDS", help="Give up after this long.")
+]
+Jobs: TypeAlias = Annotated[int, typer.Option(min=1, max=256, help="Work on this many things at once.")]
+Seed: TypeAlias = Annotated[
+    int, typer.Option(min=0, max=2**31 - 1, help="Of the random search and of the solvers.")
+]
+Encoding: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|bitvector|milp|none", help="Who decides residual queries; a name skips enumeration."
+    ),
+]
+Backend: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Use this solver only; see `qsmt doctor`.")
+]
+CrossChecked: TypeAlias = Annotated[
+    str,
+    typer.Option(metavar="off|sample|all", help="Which residual queries a second encoding answers too."),
+]
+Trusted: TypeAlias = Annotated[
+    str, typer.Option(metavar="any|exact", help="What a proof may rest on; exact refuses numerical solvers.")
+]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log each stage to stderr.")]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from qsmt.cli.arguments import Bits, Bound, Box, Files, Model, Runtime
-from qsmt.cli.output import one_of
+from qsmt.cli.output import chosen_model
 
 
 def command(
@@ -31,15 +31,10 @@ def command(
     from qsmt.engine.export import export
     from qsmt.engine.source import Source
     from qsmt.errors import InputError
-    from qsmt.problem import InputModel
 
     if folder.exists():
         raise InputError("exists already", where=folder, hint="name a new folder")
-    model = (
-        None
-        if input_model is None
-        else one_of(InputModel, input_model, flag="--input-model", known=InputModel)
-    )
+    model = chosen_model(input_model)
     problem = Source(tuple(files), bits, box, bound, model, runtime).load().problem
     exported = export(problem, folder)
     sys.stdout.write("".join(f"{path}\n" for path in exported.files))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from qsmt.errors import InputError
 
 if TYPE_CHECKING:
+    from qsmt.problem import InputModel
     from qsmt.report.model import Report
 
 E = TypeVar("E", bound=StrEnum)
@@ -57,7 +57,14 @@ def write_whole(file: Path, text: str) -> None:
         raise
 
 
-def one_of(kind: Callable[[str], E], value: str, *, flag: str, known: type[E]) -> E:
+def chosen_model(value: str | None) -> InputModel | None:
+    """The input model that `--input-model` names, None if it was not given."""
+    from qsmt.problem import InputModel
+
+    return None if value is None else one_of(InputModel, value, flag="--input-model")
+
+
+def one_of(kind: type[E], value: str, *, flag: str) -> E:
     """The enum member a flag names.
 
     Raises:
@@ -66,4 +73,4 @@ def one_of(kind: Callable[[str], E], value: str, *, flag: str, known: type[E]) -
     try:
         return kind(value)
     except ValueError:
-        raise InputError(f"is {value!r}, not one of {', '.join(known)}", where=flag) from None
+        raise InputError(f"is {value!r}, not one of {', '.join(kind)}", where=flag) from None

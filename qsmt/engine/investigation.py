@@ -178,7 +178,9 @@ class Investigation:
         folder = alarm_folder(self.problem, f"output-{output}-bounds")
         reached = f"[{float(seen.least.difference[output])}, {float(seen.greatest.difference[output])}]"
         claimed = f"outside the certified [{low}, {high}]"
-        raise SoundnessError(f"output {output} differs by {reached} in exact execution, {claimed}; see {folder}/")
+        raise SoundnessError(
+            f"output {output} differs by {reached} in exact execution, {claimed}; see {folder}/"
+        )
 
     def _falsify(self, execution: Execution, output: int) -> None:
         worse = isinstance(self.verdict, Falsified) and abs(execution.difference[output]) <= abs(

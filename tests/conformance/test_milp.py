@@ -14,7 +14,6 @@ from dataclasses import replace
 from fractions import Fraction
 from math import lcm
 
-import numpy as np
 import pytest
 
 from qsmt.arith.fixed import Fixed, Overflow
@@ -24,13 +23,13 @@ from qsmt.encoding import Fidelity, Query
 from qsmt.facts import Facts
 from qsmt.interp.replay import replay
 from qsmt.problem import Problem
-from qsmt.solver.base import Answer, Backend, Limits, Status
+from qsmt.solver.base import Backend, Limits, Status
 from qsmt_milp import MilpEncoding
 from qsmt_milp.backends.gurobi import GurobiBackend
 from qsmt_milp.backends.highs import HighsBackend
 from qsmt_milp.model import Model
-from tests.support.networks import Recipe, random_problem, reference_network, with_bound
-from tests.unit.milp.oracle import SIDES, Fault, Side, executions, no_facts, plant, query, tight_facts
+from tests.support.networks import Recipe, random_problem
+from tests.unit.milp.oracle import SIDES, executions, no_facts, query, tight_facts
 
 ENCODING = MilpEncoding()
 LIMITS = Limits(wall_s=60)

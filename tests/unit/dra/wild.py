@@ -87,6 +87,8 @@ def points_of(problem: Problem, seed: int, most: int) -> list[tuple[Fraction, ..
     """Inputs of the region: all of a small grid, else corners, random points, and ties of the quantizer."""
     rng, region = np.random.default_rng(seed), problem.region
     count = region.points
+    if region.lower == region.upper:
+        return [region.lower]
     if count is not None and count <= most:
         return list(product(*map(_integers, region.lower, region.upper)))
     axes = [_coordinates(rng, problem, i) for i in range(problem.input_size)]
@@ -115,13 +117,16 @@ def _coordinates(rng: Generator, problem: Problem, i: int) -> list[Fraction]:
 
 
 def _region(rng: Generator, style: Style, kind: Fixed, *, input_scale: Fraction) -> Region:
-    center = rng.integers(kind.min, kind.max, style.sizes[0], endpoint=True).tolist()
+    shares = rng.integers(0, 1000, style.sizes[0], endpoint=True).tolist()
+    center = [kind.min + (kind.max - kind.min) * share // 1000 for share in shares]
     if style.model is InputModel.GRID:
         lower = [Fraction(max(c - style.radius, kind.min)) for c in center]
         upper = [Fraction(min(c + style.radius, kind.max)) for c in center]
         return Region(style.model, tuple(lower), tuple(upper))
-    per_code = kind.scale / input_scale  # a box of reals may leave the format: it saturates
-    ends = [(c * per_code - style.radius * per_code, c * per_code + style.radius * per_code) for c in center]
+    # a box of reals may leave the format, in part or as a whole: it saturates
+    center = [c + int(rng.integers(-2, 3)) * style.radius for c in center]
+    per_code = kind.scale / input_scale
+    ends = [((c - style.radius) * per_code, (c + style.radius) * per_code) for c in center]
     return Region(style.model, tuple(e[0] for e in ends), tuple(e[1] for e in ends))
 
 
@@ -212,7 +217,7 @@ def _power(size: Fraction) -> int:
 def _integer_affine(rng: Generator, style: Style, x: Value, *, parameters: Parameters) -> Affine:
     source, p, name = x.type.element, parameters, x.name
     assert isinstance(source, Fixed)
-    weights = Fixed(True, style.bits, int(rng.integers(1, style.bits)) - _power(p.size / p.bias_unit))
+    weights = Fixed(True, style.bits, int(rng.integers(1, max(style.bits, 2))) - _power(p.size / p.bias_unit))
     frac = weights.frac + source.frac
     biases = Fixed(True, min(style.bits + 8, 63), frac - int(rng.integers(0, 3)))
     scale = Fraction(2) ** -frac / (3 if style.rational and rng.integers(2) else 1)
@@ -242,7 +247,7 @@ def _chain(rng: Generator, style: Style, x: Value, *, size: Fraction, optional: 
     """A quantized activation: requantizations between ReLUs and clamps."""
     target = Fixed(bool(rng.integers(2)), style.bits, int(rng.integers(0, style.bits)) - _power(size))
     wide = Fixed(True, min(style.bits + 6, 64), target.frac + int(rng.integers(-1, 4)))
-    c = Fraction(int(rng.integers(1, 2**style.bits)))
+    c = Fraction(1 + int(rng.integers(2 ** min(style.bits, 62))))
     builder = _Chain(style, x)
     to, relu = builder.requantize(target), builder.relu
     chains: list[list[Callable[[], None]]] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,11 +70,11 @@ class Broken:
     at: str
 
 
-def rebuilt(affine: Affine, **changes: object) -> Affine:
-    return replace(affine, **changes)  # type: ignore[arg-type]
+def rebuilt(affine: Affine, **changes: Any) -> Affine:
+    return replace(affine, **changes)
 
 
-def sums(**changes: object) -> Network:
+def sums(**changes: Any) -> Network:
     """INTEGER with another affine op; what reads the op follows its result."""
     affine = rebuilt(SUMS, **changes)
     relu = Relu(Value("r", affine.out.type), affine.out)
@@ -84,6 +85,7 @@ def retyped(value: Value, element: Real | Fixed | Accumulator) -> Value:
     return Value(value.name, TensorType(value.type.shape, element))
 
 
+EIGHT_BITS = retyped(A, replace(ACC, bits=8))
 HUGE = np.broadcast_to(np.int64(0), (MAX_ELEMENTS // 2 + 1, 2))
 
 BROKEN: dict[str, Callable[[], Broken]] = {
@@ -181,12 +183,12 @@ BROKEN: dict[str, Callable[[], Broken]] = {
         sums(bias=codes("b", 3, kind=Fixed(True, 4, 5))), "does not divide", "%a"
     ),
     "an exact accumulator that can overflow upwards": lambda: Broken(
-        sums(weight=codes("w", 3, 2, value=-8), bias=codes("b", 3, value=7)),
+        sums(weight=codes("w", 3, 2, value=-8), bias=codes("b", 3, value=7), out=EIGHT_BITS),
         "can reach 156, which 8 bits",
         "%a",
     ),
     "an exact accumulator that can overflow downwards": lambda: Broken(
-        sums(weight=codes("w", 3, 2, value=7), bias=codes("b", 3, value=-8)),
+        sums(weight=codes("w", 3, 2, value=7), bias=codes("b", 3, value=-8), out=EIGHT_BITS),
         "can reach -144, which 8 bits",
         "%a",
     ),

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from math import inf
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 import numpy as np
@@ -98,6 +99,6 @@ Fault = tuple[str, Callable[[Any], Any]]
 
 
 def plant(fault: Fault, patch: pytest.MonkeyPatch) -> None:
+    """Replace the function by its faulty version."""
     target, change = fault
-    module, name = target.rsplit(".", 1)
-    patch.setattr(target, change(getattr(__import__(module, fromlist=[name]), name)))
+    patch.setattr(target, change(resolve_name(target)))

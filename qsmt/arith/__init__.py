@@ -1,0 +1,1 @@
+"""Exact numbers: formats, roundings, requantization, and the outward rounding of floats."""

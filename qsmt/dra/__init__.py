@@ -1,0 +1,1 @@
+"""Differential reachability analysis: bounds of two networks and of their difference."""

@@ -1,0 +1,1 @@
+"""Decides problems: the stages, in the order of `check.py`."""

@@ -1,0 +1,1 @@
+"""From files to the IR: ONNX, IR text, problem files; and the quantizer."""

@@ -1,0 +1,1 @@
+"""What networks compute: exactly, and in batches with an error radius."""

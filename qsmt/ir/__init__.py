@@ -1,0 +1,1 @@
+"""The typed IR: what every frontend lowers to and every consumer reads."""

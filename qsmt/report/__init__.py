@@ -1,0 +1,1 @@
+"""Renders what was found: one renderer per module."""
