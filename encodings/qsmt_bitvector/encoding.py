@@ -26,7 +26,6 @@ from qsmt.ir.rules import Rules
 from qsmt.ir.types import Real
 from qsmt.problem import InputModel, Problem
 from qsmt.solver.base import Backend
-
 from qsmt_bitvector.backends.bitwuzla import Bitwuzla
 from qsmt_bitvector.backends.z3 import Z3
 from qsmt_bitvector.linear import Linear, as_term, combination, constant, of_term, refined
@@ -105,7 +104,7 @@ def _inputs(query: Query) -> tuple[Input, ...]:
 def _variable(circuit: Circuit, entry: Input) -> Linear:
     if not entry.is_free:
         return constant(entry.low)
-    return of_term(circuit.variable(entry.name, entry.low, entry.high))
+    return of_term(circuit.variable(entry.name, entry.high - entry.low)).plus(entry.low)
 
 
 def _goal(circuit: Circuit, query: Query, x: list[Linear]) -> Any:

@@ -14,7 +14,6 @@ from fractions import Fraction
 from math import ceil, floor, gcd, isfinite, lcm
 
 from qsmt.errors import SoundnessError
-
 from qsmt_bitvector.widths import Circuit, Term
 
 ZERO = Fraction(0)

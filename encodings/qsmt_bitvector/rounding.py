@@ -16,8 +16,7 @@ from math import gcd
 
 from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.rounding import Rounding, floor_offset, round_fraction
-
-from qsmt_bitvector.linear import ONE, Linear, as_term, combination, constant, of_term, residue
+from qsmt_bitvector.linear import Linear, as_term, combination, constant, of_term, residue
 from qsmt_bitvector.widths import Circuit, Term
 
 _HALF = (Rounding.HALF_EVEN, Rounding.HALF_AWAY, Rounding.HALF_TOWARD_ZERO)
@@ -66,7 +65,9 @@ def _quotient(circuit: Circuit, numerator: Linear, denominator: int, rounding: R
         shifted = circuit.named(f"{name}.sum", as_term(circuit, numerator.plus(denominator // 2)))
         half_up = circuit.named(f"{name}.up", circuit.floor_divide(shifted, denominator))
         return circuit.even_at_ties(half_up, shifted, denominator)
-    return _floor(circuit, _offset_by_sign(circuit, numerator, denominator, rounding, name), denominator, name)
+    return _floor(
+        circuit, _offset_by_sign(circuit, numerator, denominator, rounding, name), denominator, name
+    )
 
 
 def _offset_by_sign(

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow
-
 from qsmt_bitvector.linear import Linear, combination
 from qsmt_bitvector.rounding import clamped, overflowed, rounded, wrapped
 from qsmt_bitvector.widths import Circuit

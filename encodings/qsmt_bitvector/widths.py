@@ -1,16 +1,16 @@
 """Integers of known range as bit-vectors of the least width, and the operations on them.
 
-A `Term` is an integer that provably lies in [low, high] for every input of the region, held as the bits
-of its distance from an `offset`. The soundness of all widths below is one fact: an integer known to lie
-in [low, high] is determined by its residue modulo 2**w as soon as 2**w > high - low. So a sum of
-products is computed modulo 2**w, w taken from the range of the *result*: partial sums may overflow, the
-result cannot. Where the range rests on facts about the region, inputs outside it get wrong bits; they
-are excluded by the region's own assertions, so the formula stays equisatisfiable with the query.
+A `Term` is an integer that provably lies in [low, high] for every input of the region. All widths rest
+on one fact: an integer known to lie in [low, high] is determined by its residue modulo 2**w as soon as
+w bits hold that range. So a sum of products is computed modulo 2**w, w taken from the range of the
+*result*: partial sums may overflow, the result cannot. Where the range rests on facts about the region,
+inputs outside it get wrong bits; they are excluded by the region's own assertions, so the formula stays
+equisatisfiable with the query.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -25,24 +25,18 @@ def bits_for(low: int, high: int) -> int:
     return max((-low - 1).bit_length(), high.bit_length()) + 1
 
 
-def origin(low: int, high: int) -> int:
-    """The offset that makes [low, high] narrow; 0, which makes zero tests cheap, unless that costs bits."""
-    return low if bits_for(0, high - low) < bits_for(low, high) and (low > 0 or high < 0) else 0
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Term:
-    """The integer `offset + bits`; `bits` is unsigned if `low` >= `offset`, else two's complement."""
+    """An integer of [low, high]; `bits` is unsigned if `low` >= 0, else two's complement."""
 
     bits: Bits
     width: int
     low: int
     high: int
-    offset: int
 
     @property
     def signed(self) -> bool:
-        return self.low < self.offset
+        return self.low < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +49,11 @@ class Definition:
 
 
 class Circuit:
-    """Builds terms with pysmt's `manager`, and collects what they rest on."""
+    """Builds terms with pysmt's formula manager, and collects what they rest on."""
 
-    def __init__(self, manager: Any, bit_vector_type: Any) -> None:
+    def __init__(self, manager: Any, vector_type: Callable[[int], Any]) -> None:
         self._manager = manager
-        self._type = bit_vector_type
+        self._type = vector_type
         self._names: set[str] = set()
         self.variables: list[tuple[str, int]] = []
         self.definitions: list[Definition] = []
@@ -67,16 +61,17 @@ class Circuit:
 
     # --- leaves ---
 
-    def variable(self, name: str, low: int, high: int) -> Term:
-        """A free integer of [low, high], its offset `low`: the model's value is the distance from it."""
-        width = bits_for(0, high - low)
+    def variable(self, name: str, high: int) -> Term:
+        """A free integer of [0, high]."""
+        width = bits_for(0, high)
         self.variables.append((name, width))
-        term = Term(self._manager.Symbol(name, self._type(width)), width, low, high, low)
-        if high - low < (1 << width) - 1:
-            self.assertions.append(self._manager.BVULE(term.bits, self.constant(high - low, width)))
-        return term
+        symbol = self._manager.Symbol(name, self._type(width))
+        if high < (1 << width) - 1:
+            self.assertions.append(self._manager.BVULE(symbol, self.constant(high, width)))
+        return Term(symbol, width, 0, high)
 
     def constant(self, value: int, width: int) -> Bits:
+        """The residue of `value` modulo 2**width."""
         return self._manager.BV(value % (1 << width), width)
 
     def named(self, name: str, term: Term) -> Term:
@@ -84,30 +79,25 @@ class Circuit:
         fresh = name if name not in self._names else f"{name}.{len(self._names)}"
         self._names.add(fresh)
         self.definitions.append(Definition(fresh, term.width, term.bits))
-        symbol = self._manager.Symbol(fresh, self._type(term.width))
-        return Term(symbol, term.width, term.low, term.high, term.offset)
+        return Term(self._manager.Symbol(fresh, self._type(term.width)), term.width, term.low, term.high)
 
-    # --- arithmetic ---
+    # --- linear operations ---
 
     def sum(self, parts: Sequence[tuple[int, Term]], constant: int, *, low: int, high: int) -> Term:
-        """`constant + sum of c * t`, which lies in [low, high], or is meant modulo its 2**bits values."""
-        offset = origin(low, high)
-        width = bits_for(low - offset, high - offset)
+        """The integer of [low, high] that is `constant + sum of factor * term` modulo 2**width."""
+        width = bits_for(low, high)
         plus = [self._product(c, t, width) for c, t in parts if c > 0]
         minus = [self._product(-c, t, width) for c, t in parts if c < 0]
-        rest = (constant - offset + sum(c * t.offset for c, t in parts)) % (1 << width)
-        if rest or not plus:
-            plus.append(self.constant(rest, width))
+        if constant % (1 << width) or not plus:
+            plus.append(self.constant(constant, width))
         bits = self._total(plus)
         if minus:
             bits = self._manager.BVSub(bits, self._total(minus))
-        return Term(bits, width, low, high, offset)
+        return Term(bits, width, low, high)
 
-    def _product(self, coefficient: int, term: Term, width: int) -> Bits:
-        bits = self.resized(term, width)
-        if coefficient == 1:
-            return bits
-        return self._manager.BVMul(bits, self.constant(coefficient, width))
+    def _product(self, factor: int, term: Term, width: int) -> Bits:
+        bits = self._resized(term, width)
+        return bits if factor == 1 else self._manager.BVMul(bits, self.constant(factor, width))
 
     def _total(self, bits: list[Bits]) -> Bits:
         """A balanced sum: its depth, and that of the text, is logarithmic."""
@@ -116,7 +106,7 @@ class Circuit:
             bits = [*pairs, bits[-1]] if len(bits) % 2 else pairs
         return bits[0]
 
-    def resized(self, term: Term, width: int) -> Bits:
+    def _resized(self, term: Term, width: int) -> Bits:
         """The term's bits, cut or extended to `width`: the same residue modulo 2**width."""
         if width < term.width:
             return self._manager.BVExtract(term.bits, 0, width - 1)
@@ -125,111 +115,85 @@ class Circuit:
         extend = self._manager.BVSExt if term.signed else self._manager.BVZExt
         return extend(term.bits, width - term.width)
 
-    def rebased(self, term: Term, offset: int, *, low: int, high: int) -> Term:
-        """The same integer from another offset, where it lies in [low, high]."""
-        width = bits_for(low - offset, high - offset)
-        bits = self.resized(term, width)
-        if offset != term.offset:
-            bits = self._manager.BVAdd(bits, self.constant(term.offset - offset, width))
-        return Term(bits, width, low, high, offset)
-
     def narrowed(self, term: Term, low: int, high: int) -> Term:
         """The same integer at the width that [low, high] needs; right only where it lies in there."""
-        kept = bits_for(low - term.offset, high - term.offset)
-        best = origin(low, high)
-        offset = best if bits_for(low - best, high - best) < kept else term.offset
-        return self.rebased(term, offset, low=low, high=high)
+        width = bits_for(low, high)
+        return Term(self._resized(term, width), width, low, high)
 
     # --- comparisons ---
-
-    def at_most(self, term: Term, limit: int) -> Condition:
-        """`term <= limit`."""
-        if limit >= term.high:
-            return self._manager.TRUE()
-        if limit < term.low:
-            return self._manager.FALSE()
-        compare = self._manager.BVSLE if term.signed else self._manager.BVULE
-        return compare(term.bits, self.constant(limit - term.offset, term.width))
-
-    def at_least(self, term: Term, limit: int) -> Condition:
-        """`term >= limit`."""
-        return self._manager.Not(self.at_most(term, limit - 1))
 
     def truth(self, value: object) -> Condition:
         """A constant condition."""
         return self._manager.TRUE() if value else self._manager.FALSE()
 
+    def at_most(self, term: Term, limit: int) -> Condition:
+        """`term <= limit`."""
+        if limit >= term.high or limit < term.low:
+            return self.truth(limit >= term.high)
+        compare = self._manager.BVSLE if term.signed else self._manager.BVULE
+        return compare(term.bits, self.constant(limit, term.width))
+
+    def at_least(self, term: Term, limit: int) -> Condition:
+        """`term >= limit`."""
+        return self._manager.Not(self.at_most(term, limit - 1))
+
     def indicator(self, condition: Condition) -> Term:
         """1 where the condition holds, else 0."""
-        bits = self._manager.Ite(condition, self.constant(1, 1), self.constant(0, 1))
-        return Term(bits, 1, 0, 1, 0)
+        return Term(self._manager.Ite(condition, self.constant(1, 1), self.constant(0, 1)), 1, 0, 1)
 
-    # --- the nonlinear operations ---
+    # --- nonlinear operations ---
 
     def clamp(self, term: Term, *, lower: int | None, upper: int | None) -> Term:
         """`min(max(term, lower), upper)`, where neither limit makes it constant."""
         low = term.low if lower is None else max(term.low, lower)
         high = term.high if upper is None else min(term.high, upper)
-        clamped = self.narrowed(term, low, high)
-        bits = clamped.bits
+        width = bits_for(low, high)
+        bits = self._resized(term, width)
         if low > term.low:
-            bits = self._choose(self.at_most(term, low), low, bits, clamped)
+            bits = self._manager.Ite(self.at_most(term, low), self.constant(low, width), bits)
         if high < term.high:
-            bits = self._choose(self.at_least(term, high), high, bits, clamped)
-        return Term(bits, clamped.width, low, high, clamped.offset)
+            bits = self._manager.Ite(self.at_least(term, high), self.constant(high, width), bits)
+        return Term(bits, width, low, high)
 
     def within_or_zero(self, term: Term, lower: int, upper: int) -> Term:
-        """The term where it lies in [lower, upper], which includes 0; else 0."""
+        """The term where it lies in [lower, upper], else 0."""
         low, high = min(max(term.low, lower), 0), max(min(term.high, upper), 0)
+        width = bits_for(low, high)
         inside = self._manager.And(self.at_least(term, lower), self.at_most(term, upper))
-        kept = self.rebased(term, 0, low=low, high=high)
-        bits = self._manager.Ite(inside, kept.bits, self.constant(0, kept.width))
-        return Term(bits, kept.width, low, high, 0)
-
-    def _choose(self, condition: Condition, value: int, otherwise: Bits, like: Term) -> Bits:
-        return self._manager.Ite(condition, self.constant(value - like.offset, like.width), otherwise)
+        bits = self._manager.Ite(inside, self._resized(term, width), self.constant(0, width))
+        return Term(bits, width, low, high)
 
     def floor_divide(self, term: Term, divisor: int) -> Term:
-        """`floor(term / divisor)`."""
-        first = term.low // divisor
-        if first == term.high // divisor:
-            return Term(self.constant(0, 1), 1, first, first, first)
-        if divisor & (divisor - 1) == 0:
-            return self._shifted(term, divisor.bit_length() - 1)
-        return self._by_reciprocal(term, divisor)
-
-    def _shifted(self, term: Term, shift: int) -> Term:
-        aligned = term
-        if term.offset % (1 << shift):
-            aligned = self.rebased(term, term.offset >> shift << shift, low=term.low, high=term.high)
-        width = max(aligned.width, shift + 1)
-        bits = self._manager.BVExtract(self.resized(aligned, width), shift, width - 1)
-        return Term(bits, width - shift, term.low >> shift, term.high >> shift, aligned.offset >> shift)
+        """`floor(term / divisor)`: the upper bits, or a multiplication if it is no power of two."""
+        low, high = term.low // divisor, term.high // divisor
+        width = bits_for(low, high)
+        if low == high:
+            return Term(self.constant(low, width), width, low, high)
+        if divisor & (divisor - 1):
+            return self._by_reciprocal(term, divisor)
+        shift = divisor.bit_length() - 1
+        bits = self._manager.BVExtract(self._resized(term, shift + width), shift, shift + width - 1)
+        return Term(bits, width, low, high)
 
     def _by_reciprocal(self, term: Term, divisor: int) -> Term:
         """Division by an invariant integer as one multiplication (Granlund and Montgomery, PLDI 1994)."""
-        first = term.low // divisor
-        distance = self.rebased(term, first * divisor, low=term.low, high=term.high)
+        first, last = term.low // divisor, term.high // divisor
         greatest = term.high - first * divisor
         factor, shift = reciprocal(divisor, greatest)
-        width = bits_for(0, greatest * factor)
-        product = self._product(factor, distance, width)
-        return Term(
-            self._manager.BVExtract(product, shift, width - 1),
-            width - shift,
-            first,
-            term.high // divisor,
-            first,
-        )
+        distance = self.sum([(1, term)], -first * divisor, low=0, high=greatest)
+        product = self.sum([(factor, distance)], 0, low=0, high=greatest * factor)
+        bits = self._manager.BVExtract(product.bits, shift, product.width - 1)
+        steps = Term(bits, product.width - shift, 0, last - first)
+        return self.sum([(1, steps)], first, low=first, high=last)
 
     def even_at_ties(self, quotient: Term, term: Term, divisor: int) -> Term:
-        """`quotient = floor(term / divisor)`, with its last bit cleared where the division is exact."""
-        even = self.rebased(quotient, quotient.offset & -2, low=quotient.low - 1, high=quotient.high)
+        """`quotient`, which is `floor(term / divisor)`, with its last bit cleared if there is no remainder."""
         remainder = self.sum([(1, term), (-divisor, quotient)], 0, low=0, high=divisor - 1)
-        tie = self.at_most(remainder, 0)
-        mask = self._manager.Ite(tie, self.constant(-2, even.width), self.constant(-1, even.width))
-        bits = self._manager.BVAnd(even.bits, mask)
-        return Term(bits, even.width, even.low, even.high, even.offset)
+        low = quotient.low & -2
+        width = bits_for(low, quotient.high)
+        bits = self._resized(quotient, width)
+        cleared = self._manager.BVAnd(bits, self.constant(-2, width))
+        return Term(self._manager.Ite(self.at_most(remainder, 0), cleared, bits), width, low, quotient.high)
 
 
 def reciprocal(divisor: int, greatest: int) -> tuple[int, int]:

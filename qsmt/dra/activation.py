@@ -17,12 +17,15 @@ Let z be in [l, u], d + r <= c and clamp_q(..) <= cap. Then delta <= g(z) where,
 
     g(z) = max(min(z + c, K), lower_q) - clamp_r(z),
 
-a piecewise linear function of one variable whose slopes are -1, 0 and 1. Its slope falls only where the
-reference leaves its lower limit (z = lower_r) and where the quantized side saturates (z = K - c): the
-greatest value is at one of these two or at an end of [l, u]. This is the exact optimum over the hexagon
-{l <= z <= u, a <= d <= c, q <= z + d <= p} once z is first cut to [q - c, p - a]; the eleven cases of
-the published table (QEBVerif, CAV 2023, table 1) are special cases of it, some of them looser. The lower bound is
-the upper bound of the negated problem.
+a function of one variable whose slopes are -1, 0 and 1. Its maximum on [l, u] is at an end or at the knee
+z = K - c, where the quantized side saturates. For the only other place where the slope falls is where
+the reference leaves its lower limit, z = lower_r. If the knee is to the left of it, g is constant between
+them. If the knee is to the right and the quantized side has left its lower limit, g does not fall
+between them; if it has not, g is constant from there down to l.
+
+This is the exact optimum over the hexagon {l <= z <= u, a <= d <= c, q <= z + d <= p} once z is first cut
+to [q - c, p - a]. The eleven cases of the published table (QEBVerif, CAV 2023, table 1) are special cases,
+some of them looser. The lower bound is the upper bound of the negated problem.
 
 Rounding: a candidate is an interval of doubles around the true point. g is bounded there with its
 increasing terms at the upper and its decreasing ones at the lower end, each operation rounded up. Where
@@ -158,7 +161,7 @@ def difference_after(known: Before, quantized: Activation, reference: Activation
 def _greatest(z: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits, Limits]) -> FloatArray:
     """An upper bound of g on z."""
     cap = np.minimum(cap, limits[0].upper_up)
-    found = [(z.lower, z.lower), (z.upper, z.upper), _knee(z, c, cap), _start(z, limits[1])]
+    found = [(z.lower, z.lower), (z.upper, z.upper), _knee(z, c, cap)]
     lower, upper = (np.stack(ends) for ends in zip(*found, strict=True))
     greatest: FloatArray = _bound_at(Interval(lower, upper), c, cap, limits).max(axis=0)
     return greatest
@@ -167,11 +170,6 @@ def _greatest(z: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits,
 def _knee(z: Interval, c: FloatArray, cap: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Where the quantized side saturates, moved into z."""
     return cut(add_down(cap, -c), z), cut(add_up(cap, -c), z)
-
-
-def _start(z: Interval, r: Limits) -> tuple[FloatArray, FloatArray]:
-    """Where the reference leaves its lower limit, moved into z."""
-    return cut(np.array(r.lower_down), z), cut(np.array(r.lower_up), z)
 
 
 def _bound_at(at: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits, Limits]) -> FloatArray:

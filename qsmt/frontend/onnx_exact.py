@@ -25,6 +25,8 @@ from qsmt.arith.real import ExactArray, IntArray, RealTensor, frozen
 MAX_EXACT = 2**22
 """So many parameters can be folded through rationals in one step, in seconds and below a gigabyte."""
 
+_PRODUCTS_HELD = 2**14
+
 Array: TypeAlias = npt.NDArray[Any]
 
 
@@ -84,14 +86,16 @@ def reciprocal(tensor: RealTensor) -> RealTensor:
 
 
 def image(weight: RealTensor, vector: RealTensor) -> RealTensor:
-    """`weight @ vector` for a matrix; zeros cost nothing."""
+    """`weight @ vector` for a matrix; zeros cost nothing, and few products are held at a time."""
     rows, columns = np.nonzero(nonzero(weight) & nonzero(vector)[None, :])
     if rows.size > MAX_EXACT:
         raise BeyondLimits(f"{rows.size} products of weights and input offsets; the limit is {MAX_EXACT}")
     weights, weight_unit = rearranged(weight, lambda w: w[rows, columns]).scaled
     factors, factor_unit = vector.scaled
     sums = np.zeros(weight.shape[0], dtype=object)
-    np.add.at(sums, rows, weights * factors[columns])
+    for start in range(0, rows.size, _PRODUCTS_HELD):
+        some = slice(start, start + _PRODUCTS_HELD)
+        np.add.at(sums, rows[some], weights[some] * factors[columns[some]])
     unit = Fraction(1, weight_unit * factor_unit)
     return _checked([s * unit for s in sums.tolist()], sums.shape)
 

@@ -20,9 +20,14 @@ from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
 
+LARGEST = Fraction(float(np.finfo(np.float64).max))
+
 MAX_ELEMENTS = 2**26
 """No tensor is larger: 64 Mi parameters in one layer are beyond any controller and any proof."""
 
+
+MAX_SCALE = Fraction(2) ** 400
+"""No unit is larger, nor smaller than its inverse: whatever is made of units and codes stays a normal double."""
 
 NAME = re.compile(r"[\w.:/-]+")
 """What a name is made of, so that the textual form can be read back."""
@@ -71,6 +76,13 @@ def _check_vector(network: Network, value: Value) -> None:
         _fail(
             network, value, f"has shape {list(shape)}, not that of a vector of 1 to {MAX_ELEMENTS} elements"
         )
+    _check_scale(network, value)
+
+
+def _check_scale(network: Network, at: Value | Const) -> None:
+    kind = at.type.element
+    if not isinstance(kind, Real) and not 1 / MAX_SCALE <= kind.scale <= MAX_SCALE:
+        _fail(network, at, "has a unit that is not within 2**-400 to 2**400")
 
 
 def _check_op(network: Network, op: Op) -> None:
@@ -129,6 +141,7 @@ def accumulator_range(op: Affine, low: int, high: int) -> tuple[int, int]:
 def _check_const(network: Network, const: Const) -> None:
     if const.type.size > MAX_ELEMENTS:
         _fail(network, const, f"has more than {MAX_ELEMENTS} elements")
+    _check_scale(network, const)
     if const.data.shape != const.type.shape:
         _fail(
             network, const, f"holds an array of shape {list(const.data.shape)}, not {list(const.type.shape)}"
@@ -158,8 +171,15 @@ def _check_clamp(network: Network, op: Clamp) -> None:
     if op.lower is not None and op.upper is not None and op.lower > op.upper:
         _fail(network, op.out, f"clamps to the empty range [{op.lower}, {op.upper}]")
     limits: list[Fraction] = [v for v in (op.lower, op.upper) if v is not None]
-    if not isinstance(op.out.type.element, Real) and any(v.denominator != 1 for v in limits):
-        _fail(network, op.out, "clamps codes to a limit that is not an integer")
+    match op.out.type.element:
+        case Real():
+            if any(abs(v) > LARGEST for v in limits):
+                _fail(network, op.out, "clamps to a limit beyond the range of doubles")
+        case kind:
+            if any(v.denominator != 1 for v in limits):
+                _fail(network, op.out, "clamps codes to a limit that is not an integer")
+            if any(a is not None and a > b for a, b in ((op.lower, kind.max), (kind.min, op.upper))):
+                _fail(network, op.out, f"clamps to codes outside {kind}")
 
 
 def _check_requantize(network: Network, op: Requantize) -> None:

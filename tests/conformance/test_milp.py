@@ -14,6 +14,7 @@ from dataclasses import replace
 from fractions import Fraction
 from math import lcm
 
+import numpy as np
 import pytest
 
 from qsmt.arith.fixed import Fixed, Overflow
@@ -22,13 +23,13 @@ from qsmt.dra.analysis import analyze_region
 from qsmt.encoding import Fidelity, Query
 from qsmt.facts import Facts
 from qsmt.interp.replay import replay
-from qsmt.problem import Problem
+from qsmt.problem import ErrorBound, InputModel, Problem, Region
 from qsmt.solver.base import Backend, Limits, Status
 from qsmt_milp import MilpEncoding
 from qsmt_milp.backends.gurobi import GurobiBackend
 from qsmt_milp.backends.highs import HighsBackend
 from qsmt_milp.model import Model
-from tests.support.networks import Recipe, random_problem
+from tests.support.networks import Recipe, quantized_network, random_problem, reference_network
 from tests.unit.milp.oracle import SIDES, executions, no_facts, query, tight_facts
 
 ENCODING = MilpEncoding()
@@ -97,6 +98,41 @@ def mistake(asked: Query, violated: bool, backend: Backend[Model]) -> str | None
     return None if found > asked.bound else f"{asked}: {x} has {found}"
 
 
+EDGES = ((-9, -6), (-6, 4), (-3, 22), (-2, 1), (-1, 9), (0, 25), (1, 4), (-18, 18))
+"""Accumulators that end just beside a tie, zero, or the format's range."""
+
+
+def edge_problem(rounding: Rounding, edge: tuple[int, int], *, output: bool) -> Problem:
+    """One neuron that rounds x / 4, and a steep reference: the largest differences are at the ends of x."""
+    one, none = np.ones((1, 1), dtype=np.int64), np.zeros(1, dtype=np.int64)
+    narrow = Fixed(output, 3, -2)
+    recipe = Recipe(
+        input=Fixed(True, 8, 0),
+        weights=Fixed(True, 4, 0),
+        hidden=narrow,
+        output=narrow if output else None,
+        rounding=rounding,
+    )
+    first, last = (one * 1.0, none + 100.0), (one * 8.0, none - 800.0)
+    return Problem(
+        reference=reference_network([last] if output else [first, last]),
+        quantized=quantized_network([(one, none)] if output else [(one, none), (one, none)], recipe),
+        region=Region(InputModel.GRID, (Fraction(edge[0]),), (Fraction(edge[1]),)),
+        input_scale=Fraction(1),
+        claim=ErrorBound((0,), (Fraction(0),)),
+    )
+
+
+def check_edges(rounding: Rounding) -> Iterator[str]:
+    """The mistakes at the ends of all rounding windows, for hidden neurons and for outputs."""
+    for edge, output in itertools.product(EDGES, (False, True)):
+        of = edge_problem(rounding, edge, output=output)
+        for asked, violated in queries(of, tight_facts(of)):
+            found = mistake(asked, violated, HighsBackend())
+            if found is not None:
+                yield f"{edge}: {found}"
+
+
 def check(index: int, backend: Backend[Model]) -> list[str]:
     """The mistakes on one problem; facts of every quality take their turn."""
     of = problem(index)
@@ -122,6 +158,11 @@ def test_the_quick_part_covers_every_rounding_with_every_overflow() -> None:
     assert {MATRIX[i][:2] for i in QUICK} == set(itertools.product(Rounding, Overflow))
     for column in range(2, 7):
         assert {MATRIX[i][column] for i in QUICK} == {row[column] for row in MATRIX}
+
+
+@pytest.mark.parametrize("rounding", Rounding)
+def test_agrees_with_enumeration_where_rounding_begins_and_ends(rounding: Rounding) -> None:
+    assert list(check_edges(rounding)) == []
 
 
 @pytest.mark.slow

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 
 import pytest
 
+from qsmt.arith.rounding import Rounding
 from qsmt_milp.backends.highs import HighsBackend
-from tests.conformance.test_milp import QUICK, check
+from tests.conformance.test_milp import QUICK, check, check_edges
 from tests.unit.milp.oracle import Fault, plant
 
 FAULTS: dict[str, Fault] = {
@@ -55,7 +57,8 @@ FAULTS: dict[str, Fault] = {
 
 
 def mistakes() -> Iterator[str]:
-    """On the quick part of the matrix, one at a time."""
+    """On rounding at its edges and on the quick part of the matrix, one at a time."""
+    yield from itertools.chain.from_iterable(map(check_edges, Rounding))
     for index in QUICK:
         yield from check(index, HighsBackend())
 

@@ -67,7 +67,9 @@ def test_a_fault_in_an_encoding_is_caught(name: str, fault: str, monkeypatch: py
             alarms += 1
             continue
         refutations += not isinstance(verdict, Verified | Falsified)
-        assert not (isinstance(verdict, Verified) and not holds), f"a wrong proof went through: {problem.sha256}"
+        assert not (isinstance(verdict, Verified) and not holds), (
+            f"a wrong proof went through: {problem.sha256}"
+        )
         assert not (isinstance(verdict, Falsified) and holds), "a false alarm went through"
     assert alarms + refutations > 0
 

@@ -297,6 +297,7 @@ _INPUTS: dict[str, tuple[Writer, str]] = {
 }
 _PARAMETERS: dict[str, tuple[Writer, str]] = {
     "NaN": (_save(small(constants={"w1": f32([[2, np.nan]])})), "'w1' holds a number that is not finite"),
+    "signalling NaN": (_parameter(_raw(_BAD, [1, 2], b"\x01\x00\xa0\x7f" * 2)), "not finite"),
     "infinity": (_save(small(constants={"b0": f32([1, -np.inf])})), "'b0' holds a number that is not finite"),
     "raw length": (_parameter(_raw(_BAD, [1, 2], bytes(7))), "'w1' holds 7 bytes"),
     "typed length": (_parameter(TensorProto(data_type=_BAD, dims=[1, 2], float_data=[1.0])), "1 elements"),

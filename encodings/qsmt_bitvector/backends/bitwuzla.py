@@ -6,7 +6,6 @@ from fractions import Fraction
 from typing import Any
 
 from qsmt.solver.base import Answer, Limits, Status
-
 from qsmt_bitvector.smtlib import Script
 
 

@@ -38,7 +38,13 @@ def pool() -> list[Executed]:
     ]
     problems = [wild_problem(seed, style) for style in styles for seed in range(8)]
     problems += [wild_pair(seed, Style((2, 4, 3, 2))) for seed in range(8)]
-    problems += [wild_problem(seed, Style((1, 4, 1), radius=1 + seed % 3)) for seed in range(200)]
+    problems += [
+        wild_problem(
+            seed, Style((1, 4, 1), bits=3, rounding=list(Rounding)[seed % 9], model=model, wraps=False)
+        )
+        for model in InputModel
+        for seed in range(100)
+    ]
     return [(p, executed(p, points_of(p, 1, 60))) for p in problems]
 
 
@@ -103,11 +109,10 @@ def swapped(before: Any, quantized: Any, reference: Any) -> Interval:
 
 FAULTS: dict[str, dict[str, Any]] = {
     # the activation's rule
-    "the reference's kink is forgotten": {"qsmt.dra.activation._start": lambda z, r: (z.lower, z.lower)},
-    "the quantized side's kink is forgotten": {
+    "where the quantized side saturates is forgotten": {
         "qsmt.dra.activation._knee": lambda z, c, cap: (z.upper, z.upper)
     },
-    "only kinks, no ends": {
+    "the ends are forgotten": {
         "qsmt.dra.activation._bound_at": lambda at, *rest: BOUND_AT(
             Interval(at.lower[2:], at.upper[2:]), *rest
         )

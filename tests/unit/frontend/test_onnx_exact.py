@@ -84,6 +84,43 @@ def test_division_by_three_is_a_third() -> None:
     assert exact_outputs(network, np.array([[1]])) == [(Fraction(1, 3),)]
 
 
+def doubles(seed: int, count: int, *, single: bool) -> RealTensor:
+    """Finite numbers of every magnitude: random bits."""
+    kind = np.float32 if single else np.float64
+    bits = np.random.default_rng(seed).integers(256, size=count * np.dtype(kind).itemsize, dtype=np.uint8)
+    values = bits.view(kind)
+    return RealTensor.of_floats(np.where(np.isfinite(values), values, kind(0)))
+
+
+def outcome(rule: Callable[[RealTensor, RealTensor], RealTensor], a: RealTensor, b: RealTensor) -> object:
+    try:
+        return ratios(rule(a, b))
+    except onnx_exact.BeyondLimits:
+        return "beyond the largest double"
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_arithmetic_on_numbers_of_every_magnitude_is_exact(single: bool) -> None:
+    largest = Fraction(np.finfo(np.float64).max.item())
+    for seed in range(300):
+        a, b = (doubles(2 * seed + i, 3, single=single) for i in (0, 1))
+        for rule, exact in ((onnx_exact.product, np.multiply), (onnx_exact.total, np.add)):
+            expected = exact(a.fractions, b.fractions).tolist()
+            if all(abs(v) < largest for v in expected):
+                assert outcome(rule, a, b) == expected
+            else:
+                assert outcome(rule, a, b) == "beyond the largest double"
+
+
+@pytest.mark.parametrize("held", [1, 7, 10**6])
+def test_image_is_exact_however_many_products_are_held(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_exact, "_PRODUCTS_HELD", held)
+    rng = np.random.default_rng(held)
+    weight = RealTensor.of_floats(rng.normal(size=(5, 8)) * rng.integers(2, size=(5, 8)))
+    vector = onnx_exact.reciprocal(RealTensor.of_floats(rng.normal(size=8)))
+    assert ratios(onnx_exact.image(weight, vector)) == (weight.fractions @ vector.fractions).tolist()
+
+
 TENSORS: dict[str, tuple[TensorProto, list[float]]] = {
     "float16": (helper.make_tensor("w", TensorProto.FLOAT16, [1, 3], [0.1, -2, 65504]), []),
     "float16, raw": (onnx.numpy_helper.from_array(np.array([[0.1, -2, 6e-8]], np.float16)), []),

@@ -63,13 +63,13 @@ def test_damaged_bytes_never_escape_as_another_exception(tmp_path: Path) -> None
     content = np.frombuffer(small().SerializeToString(), np.uint8)
     path = tmp_path / "model.onnx"
     read = 0
-    for _ in range(3000):
+    for _ in range(1500):
         damaged = content.copy()
         at = rng.integers(len(content), size=rng.integers(1, 4))
         damaged[at] = rng.integers(256, size=at.size)
         path.write_bytes(damaged.tobytes())
         read += isinstance(outcome(path), Network)
-    assert 300 < read < 2700  # names and numbers may change; structure may not
+    assert 150 < read < 1350  # names and numbers may change; structure may not
 
 
 ABSURD = ["huge dimensions", "identity of a million inputs", "enormous broadcast", "overflowing parameter"]
