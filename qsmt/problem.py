@@ -22,6 +22,7 @@ from qsmt.arith.rounding import Rounding
 from qsmt.errors import MalformedProblem
 from qsmt.ir.network import Layer, Network, layers
 from qsmt.ir.text import print_network
+from qsmt.ir.verify import MAX_SCALE
 
 INPUT_ROUNDING = Rounding.HALF_EVEN
 """How a real input becomes a code: as ONNX's QuantizeLinear does it."""
@@ -156,6 +157,13 @@ def _check_layers(problem: Problem) -> None:
             )
 
 
+MAX_INPUT = Fraction(2) ** 200
+"""No real input is larger: inputs, and what is made of them and a unit, stay within the doubles."""
+
+MAX_CODE = 2**53
+"""No point of a grid is larger: each is a double."""
+
+
 def _check_region(problem: Problem) -> None:
     region, kind = problem.region, problem.quantized.input.type.element
     for i, (low, high) in enumerate(zip(region.lower, region.upper, strict=True)):
@@ -171,8 +179,11 @@ def _check_region(problem: Problem) -> None:
             raise MalformedProblem(
                 f"input {i} runs from {low} to {high}, {kind} from {kind.min} to {kind.max}"
             )
-    if problem.input_scale <= 0:
-        raise MalformedProblem(f"input_scale is {problem.input_scale}, not a positive number")
+        largest = MAX_CODE if region.model is InputModel.GRID else MAX_INPUT
+        if max(-low, high) > largest:
+            raise MalformedProblem(f"input {i} is not within {-largest} to {largest}")
+    if not 1 / MAX_SCALE <= problem.input_scale <= MAX_SCALE:
+        raise MalformedProblem("input_scale is not a positive number within 2**-400 to 2**400")
 
 
 def _check_claim(problem: Problem) -> None:

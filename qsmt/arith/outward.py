@@ -84,7 +84,8 @@ def times_up(values: FloatArray, factor: Fraction) -> FloatArray:
     product = np.where(values > 0, values * high, values * low)
     size = np.abs(product)
     exact = power_of_two & (size >= SMALLEST_NORMAL) & (size < np.inf)
-    return np.where(values == 0, 0.0, np.where(exact, product, product + step(product)))
+    bound = np.where(exact, product, product + step(product))
+    return np.where(values == 0, 0.0, np.where(np.isnan(bound), np.inf, bound))
 
 
 @lru_cache(maxsize=1024)

@@ -62,9 +62,10 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
     try:
-        return app(arguments, prog_name="qsmt", standalone_mode=False) or 0
-    except typer.Exit as ended:  # typer turns an interrupt into an exit with this code
-        return _complain("interrupted", INTERRUPTED) if ended.exit_code == INTERRUPTED else ended.exit_code
+        code: int = app(arguments, prog_name="qsmt", standalone_mode=False) or 0
+        if code == INTERRUPTED:  # what typer makes of an interrupt
+            raise KeyboardInterrupt
+        return code
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", INTERRUPTED)
     except (InputError, BackendError) as error:

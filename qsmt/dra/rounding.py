@@ -72,11 +72,12 @@ class ScaledRounding:
         return Interval(self._ends(values.lower, float_down), self._ends(values.upper, float_up))
 
     def _ends(self, values: FloatArray, outward: Callable[[Fraction], float]) -> FloatArray:
+        infinite = np.isinf(values)
         rounded, known = self._attempt(values)
-        known |= np.isinf(values)
+        known |= infinite
+        out: FloatArray = np.where(infinite, values, rounded)
         if known.all():
-            return rounded
-        out = rounded.copy()
+            return out
         exactly = np.frompyfunc(lambda value: outward(self._exactly(value)), 1, 1)
         out[~known] = exactly(values[~known]).astype(np.float64)
         return out

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmt.arith.fixed import Fixed, Overflow
-from qsmt.arith.outward import UNIT_ROUNDOFF, float_up, gamma, inflate, up
+from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, float_up, gamma, inflate, up
 from qsmt.arith.real import FloatArray
 from qsmt.arith.requantize import Requantization, Shift
 from qsmt.arith.rounding import Rounding
@@ -85,13 +85,16 @@ class BatchInterpreter:
 
     def run(self, points: FloatArray) -> Differences:
         """Evaluate `points` (points, n), the coordinates of x; under `grid` they are integers."""
-        scaled = _scaled_input(points, self._problem.input_scale)
-        reference = _through(self._reference, scaled)
-        codes = self._quantized(points, scaled)
-        difference = codes.values - reference.values
-        rounding = UNIT_ROUNDOFF * _largest(difference)
-        radius = inflate(reference.radius + codes.radius + rounding, 3)
-        return Differences(reference.values, codes.values, difference, radius)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = _scaled_input(points, self._problem.input_scale)
+            reference = _through(self._reference, scaled)
+            codes = self._quantized(points, scaled)
+            difference = codes.values - reference.values
+            rounding = UNIT_ROUNDOFF * _largest(difference)
+            radius = inflate(reference.radius + codes.radius + rounding, 3)
+        known = np.isfinite(difference).all(axis=0) & np.isfinite(radius)
+        difference[:, ~known] = 0.0  # where something overflowed, nothing is known
+        return Differences(reference.values, codes.values, difference, np.where(known, radius, np.inf))
 
 
 def _through(steps: list[Step], value: Enclosure) -> Enclosure:
@@ -107,9 +110,8 @@ def _scaled_input(points: FloatArray, scale: Fraction) -> Enclosure:
     exact = off == 0 and (scale.numerator & (scale.numerator - 1)) == 0
     magnitude = _largest(points)
     per_unit = 0.0 if exact else float_up(off + abs(scale) * Fraction(1, 2**52))
-    return Enclosure(
-        points * nearest, inflate(magnitude * per_unit, 2) if per_unit else np.zeros_like(magnitude)
-    )
+    radius = inflate(magnitude * per_unit, 2) if per_unit else np.zeros_like(magnitude)
+    return Enclosure(points * nearest, radius if scale >= 1 else radius + SMALLEST)  # it may underflow
 
 
 # --- real networks ---------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
     if network.is_real:
         steps = [REAL_RULES[type(op)](op) for op in network.ops]
         return lambda _, scaled: _through(steps, scaled)
-    bits = max(_bits(op) for op in network.ops if isinstance(op, Affine))
+    bits = max(_bits(op) for op in network.ops if isinstance(op, Affine | Requantize))
     precision = next((kind for kind, limit in EXACT_BITS if bits <= limit), None)
     if precision is None:
         return lambda points, _: _exact_side(problem, points)
@@ -184,8 +186,10 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
     return side
 
 
-def _bits(op: Affine) -> int:
-    """How many bits hold every operand, product and partial sum of an integer affine op, in any order."""
+def _bits(op: Affine | Requantize) -> int:
+    """How many bits hold every operand, product and partial sum, in any order, and every result."""
+    if isinstance(op, Requantize):
+        return op.rule.target.bits + 1
     x, acc = op.x.type.element, op.out.type.element
     assert isinstance(x, Fixed) and isinstance(acc, Accumulator)
     weight, bias = op.integers
@@ -255,8 +259,11 @@ def _code_relu(_: Relu, __: type[np.floating[Any]]) -> CodeStep:
 
 @CODE_RULES.register(Clamp)
 def _code_clamp(op: Clamp, _: type[np.floating[Any]]) -> CodeStep:
-    low, high = _limits(op)
-    return lambda codes: _clipped(codes, low, high)
+    kind = op.out.type.element
+    assert isinstance(kind, Fixed | Accumulator)
+    low = kind.min if op.lower is None else max(int(op.lower), kind.min)
+    high = kind.max if op.upper is None else min(int(op.upper), kind.max)
+    return lambda codes: _clipped(codes, float(low), float(high))
 
 
 def _away(values: Codes) -> Codes:

@@ -168,7 +168,7 @@ def _check_same_type(network: Network, op: Relu | Clamp) -> None:
 
 def _check_clamp(network: Network, op: Clamp) -> None:
     _check_same_type(network, op)
-    if op.lower is not None and op.upper is not None and op.lower > op.upper:
+    if not _ordered(op.lower, op.upper):
         _fail(network, op.out, f"clamps to the empty range [{op.lower}, {op.upper}]")
     limits: list[Fraction] = [v for v in (op.lower, op.upper) if v is not None]
     match op.out.type.element:
@@ -178,8 +178,13 @@ def _check_clamp(network: Network, op: Clamp) -> None:
         case kind:
             if any(v.denominator != 1 for v in limits):
                 _fail(network, op.out, "clamps codes to a limit that is not an integer")
-            if any(a is not None and a > b for a, b in ((op.lower, kind.max), (kind.min, op.upper))):
+            if not (_ordered(op.lower, kind.max) and _ordered(kind.min, op.upper)):
                 _fail(network, op.out, f"clamps to codes outside {kind}")
+
+
+def _ordered(a: Fraction | int | None, b: Fraction | int | None) -> bool:
+    """Is `a <= b`, where None is no limit?"""
+    return a is None or b is None or a <= b
 
 
 def _check_requantize(network: Network, op: Requantize) -> None:

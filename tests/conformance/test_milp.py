@@ -113,9 +113,10 @@ def edge_problem(rounding: Rounding, edge: tuple[int, int], *, output: bool) -> 
         output=narrow if output else None,
         rounding=rounding,
     )
-    first, last = (one * 1.0, none + 100.0), (one * 8.0, none - 800.0)
+    middle, steep = sum(edge) / 2, one * 16.0
+    first, last = (one * 1.0, none + 100.0), (steep, none - 16.0 * (100 + middle))
     return Problem(
-        reference=reference_network([last] if output else [first, last]),
+        reference=reference_network([(steep, none - 16.0 * middle)] if output else [first, last]),
         quantized=quantized_network([(one, none)] if output else [(one, none), (one, none)], recipe),
         region=Region(InputModel.GRID, (Fraction(edge[0]),), (Fraction(edge[1]),)),
         input_scale=Fraction(1),

@@ -57,9 +57,9 @@ FAULTS: dict[str, Fault] = {
 
 
 def mistakes() -> Iterator[str]:
-    """On rounding at its edges and on the quick part of the matrix, one at a time."""
-    yield from itertools.chain.from_iterable(map(check_edges, Rounding))
-    for index in QUICK:
+    """On rounding at its edges and on the quick part of the matrix, in turn, as far as they are asked for."""
+    for rounding, index in itertools.zip_longest(Rounding, QUICK):
+        yield from check_edges(rounding) if rounding is not None else ()
         yield from check(index, HighsBackend())
 
 
