@@ -1,20 +1,25 @@
-"""Requantization of a linear form: rounding by one floor division, then the overflow rule.
+"""Requantization of a linear form, in one of two ways, both exact.
 
-Every rounding is a floor: `round(n / d) = floor((n + k) / d)`, where
+By division, when the denominator d is a power of two (or when there are too many steps for the other
+way): every rounding is a floor, `round(n / d) = floor((n + k) / d)`, where
 
     k is constant           for FLOOR, CEIL, HALF_UP, HALF_DOWN, and for all nearest roundings without ties
     k depends on n's sign   for TOWARD_ZERO, AWAY, HALF_AWAY, HALF_TOWARD_ZERO
     HALF_EVEN               is HALF_UP with the last bit of the result cleared at a tie
 
-The floor of a division by a power of two is the upper bits; by another number, one multiplication.
+and the floor is the upper bits; then the overflow rule. By steps otherwise: the thresholds of the rule,
+searched by comparisons, which was measured to be 2 to 5 times faster than a divider, than a multiplication
+by the reciprocal, and than a free quotient constrained to be the right one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from math import gcd
 
 from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.requantize import Requantization, staircase
 from qsmt.arith.rounding import Rounding, floor_offset, round_fraction
 from qsmt_bitvector.linear import Linear, as_term, combination, constant, of_term, residue
 from qsmt_bitvector.widths import Circuit, Term
@@ -26,6 +31,38 @@ _BY_SIGN: dict[Rounding, tuple[Rounding, Rounding]] = {  # the same rounding on 
     Rounding.HALF_AWAY: (Rounding.HALF_DOWN, Rounding.HALF_UP),
     Rounding.HALF_TOWARD_ZERO: (Rounding.HALF_UP, Rounding.HALF_DOWN),
 }
+
+
+MAX_STEPS = 1024
+"""Beyond these many thresholds per neuron, the formula's text outgrows a divider."""
+
+
+def requantized(circuit: Circuit, rule: Requantization, form: Linear, name: str) -> Linear:
+    """The code that `rule` gives to an integer form."""
+    form = form.tightened()
+    low, high = int(form.low), int(form.high)
+    apply = rule.apply if rule.is_monotone(low, high) else rule.unbounded
+    few = apply(high) - apply(low) <= MAX_STEPS
+    if few and not _is_power_of_two(form.scaled(rule.kind.multiplier).unit().denominator):
+        whole = _by_steps(circuit, apply, form, name)
+    else:
+        whole = rounded(circuit, form.scaled(rule.kind.multiplier), rule.kind.rounding, name)
+    return overflowed(circuit, whole, rule.target, rule.overflow, name)
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0
+
+
+def _by_steps(circuit: Circuit, rule: Callable[[int], int], form: Linear, name: str) -> Linear:
+    """A monotone rule of an integer form, by its thresholds."""
+    unit = form.unit()
+    whole = as_term(circuit, form, unit)
+    stairs = staircase(lambda count: rule(count * int(unit)), whole.low, whole.high)
+    if not stairs.thresholds:
+        return constant(stairs.first)
+    whole = circuit.named(f"{name}.sum", whole)
+    return of_term(circuit.named(f"{name}.round", circuit.lookup(whole, stairs)))
 
 
 def rounded(circuit: Circuit, form: Linear, rounding: Rounding, name: str) -> Linear:

@@ -10,7 +10,7 @@ from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow
 from qsmt_bitvector.linear import Linear, combination
-from qsmt_bitvector.rounding import clamped, overflowed, rounded, wrapped
+from qsmt_bitvector.rounding import clamped, requantized, wrapped
 from qsmt_bitvector.widths import Circuit
 
 Rule: TypeAlias = Callable[[Circuit, Any, list[Linear], str], list[Linear]]
@@ -53,10 +53,4 @@ def _clamp(circuit: Circuit, op: Clamp, x: list[Linear], name: str) -> list[Line
 
 @INTEGER.register(Requantize)
 def _requantize(circuit: Circuit, op: Requantize, x: list[Linear], name: str) -> list[Linear]:
-    return [_requantized(circuit, op, v, f"{name}.{i}") for i, v in enumerate(x)]
-
-
-def _requantized(circuit: Circuit, op: Requantize, x: Linear, name: str) -> Linear:
-    rule = op.rule
-    whole = rounded(circuit, x.scaled(rule.kind.multiplier), rule.kind.rounding, name)
-    return overflowed(circuit, whole, rule.target, rule.overflow, name)
+    return [requantized(circuit, op.rule, v, f"{name}.{i}") for i, v in enumerate(x)]

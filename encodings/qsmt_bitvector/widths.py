@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from qsmt.arith.requantize import Staircase
+
 Bits: TypeAlias = Any  # a pysmt bit-vector; pysmt is untyped
 Condition: TypeAlias = Any  # a pysmt formula
 
@@ -164,27 +166,37 @@ class Circuit:
         return Term(bits, width, low, high)
 
     def floor_divide(self, term: Term, divisor: int) -> Term:
-        """`floor(term / divisor)`: the upper bits, or a multiplication if it is no power of two."""
+        """`floor(term / divisor)`: the upper bits, or a divider if that is no power of two."""
         low, high = term.low // divisor, term.high // divisor
         width = bits_for(low, high)
         if low == high:
             return Term(self.constant(low, width), width, low, high)
         if divisor & (divisor - 1):
-            return self._by_reciprocal(term, divisor)
+            return self._divided(term, divisor)
         shift = divisor.bit_length() - 1
         bits = self._manager.BVExtract(self._resized(term, shift + width), shift, shift + width - 1)
         return Term(bits, width, low, high)
 
-    def _by_reciprocal(self, term: Term, divisor: int) -> Term:
-        """Division by an invariant integer as one multiplication (Granlund and Montgomery, PLDI 1994)."""
+    def _divided(self, term: Term, divisor: int) -> Term:
+        """Unsigned division of the distance from the multiple of `divisor` at or below `term.low`."""
         first, last = term.low // divisor, term.high // divisor
-        greatest = term.high - first * divisor
-        factor, shift = reciprocal(divisor, greatest)
-        distance = self.sum([(1, term)], -first * divisor, low=0, high=greatest)
-        product = self.sum([(factor, distance)], 0, low=0, high=greatest * factor)
-        bits = self._manager.BVExtract(product.bits, shift, product.width - 1)
-        steps = Term(bits, product.width - shift, 0, last - first)
-        return self.sum([(1, steps)], first, low=first, high=last)
+        distance = self.sum([(1, term)], -first * divisor, low=0, high=term.high - first * divisor)
+        steps = self._manager.BVUDiv(distance.bits, self.constant(divisor, distance.width))
+        return self.sum([(1, Term(steps, distance.width, 0, last - first))], first, low=first, high=last)
+
+    def lookup(self, term: Term, stairs: Staircase) -> Term:
+        """The value of a monotone map at `term`, by binary search among its thresholds."""
+        low, high = stairs.first, stairs.first + len(stairs.thresholds)
+        width = bits_for(low, high)
+
+        def between(first: int, last: int) -> Bits:
+            if first == last:
+                return self.constant(first, width)
+            middle = (first + last) // 2
+            reached = self.at_least(term, stairs.thresholds[middle - low])
+            return self._manager.Ite(reached, between(middle + 1, last), between(first, middle))
+
+        return Term(between(low, high), width, low, high)
 
     def even_at_ties(self, quotient: Term, term: Term, divisor: int) -> Term:
         """`quotient`, which is `floor(term / divisor)`, with its last bit cleared if there is no remainder."""
@@ -194,18 +206,3 @@ class Circuit:
         bits = self._resized(quotient, width)
         cleared = self._manager.BVAnd(bits, self.constant(-2, width))
         return Term(self._manager.Ite(self.at_most(remainder, 0), cleared, bits), width, low, quotient.high)
-
-
-def reciprocal(divisor: int, greatest: int) -> tuple[int, int]:
-    """The least `(factor, shift)` with `floor(u / divisor) = floor(u * factor / 2**shift)` on [0, greatest].
-
-    With `factor = ceil(2**shift / divisor)` and `excess = factor * divisor - 2**shift`, the two quotients
-    differ by `u * excess / (divisor * 2**shift)`. The fraction of `u / divisor` is at most 1 - 1/divisor,
-    so the floor is the same if `greatest * excess < 2**shift`.
-    """
-    shift = 0
-    while True:
-        factor = -(-(1 << shift) // divisor)
-        if greatest * (factor * divisor - (1 << shift)) < 1 << shift:
-            return factor, shift
-        shift += 1

@@ -28,7 +28,7 @@ from qsmt.solver.base import Backend
 from qsmt_milp import inputs
 from qsmt_milp.backends.gurobi import GurobiBackend, has_full_licence
 from qsmt_milp.backends.highs import HighsBackend
-from qsmt_milp.gap import step
+from qsmt_milp.gap import CLEAR, step
 from qsmt_milp.model import Builder, Linear, Model
 from qsmt_milp.mps import write_mps
 from qsmt_milp.ranges import RULES as RANGE_RULES
@@ -83,10 +83,9 @@ class MilpEncoding:
         difference = (q * _unit(problem) - r) * query.side
         gap = step(problem, query.bound)
         put_threshold(builder, difference, query.bound, gap)
-        exact = gap is not None
-        return MilpEncoded(
-            problem, builder.model(str(query), difference), Fidelity.EXACT if exact else Fidelity.OVER
-        )
+        enough = query.bound + CLEAR if gap is None else None
+        fidelity = Fidelity.OVER if gap is None else Fidelity.EXACT
+        return MilpEncoded(problem, builder.model(str(query), difference, enough), fidelity)
 
     def backends(self) -> Sequence[Backend[Any]]:
         """HiGHS first, unless there is a Gurobi without a limit on the size of models."""

@@ -36,6 +36,7 @@ class FloatModel:
     upper: FloatArray
     integer: tuple[bool, ...]
     objective: FloatArray  # to be maximised
+    enough: float | None
     row_lower: FloatArray
     row_upper: FloatArray
     starts: IntArray
@@ -62,6 +63,7 @@ def to_floats(model: Model) -> FloatModel:
         upper=np.array([float_up(Fraction(v.upper)) for v in model.variables]),
         integer=tuple(v.integer for v in model.variables),
         objective=goal,
+        enough=None if model.enough is None else float((model.enough - model.objective.constant) * factor),
         row_lower=np.array([-inf if r.lower is None else float(r.lower * f) for r, f in pairs]),
         row_upper=np.array([inf if r.upper is None else float(r.upper * f) for r, f in pairs]),
         starts=np.cumsum([0, *(len(row.terms) for row in model.rows)]),

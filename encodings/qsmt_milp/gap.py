@@ -19,6 +19,9 @@ from qsmt.problem import InputModel, Problem
 MAX_DENOMINATOR = 2**25
 """Half of a smaller step is within ten tolerances of a solver (1e-9); the row stays closed then."""
 
+CLEAR = Fraction(1, 10**7)
+"""How far beyond a closed row a solution is clear of it: on its edge, rounding decides what replay says."""
+
 
 def step(problem: Problem, bound: Fraction) -> Fraction | None:
     """1/D, or None if the values are dense, or so close that floats cannot tell them apart."""

@@ -3,7 +3,7 @@
     maximise  objective   subject to   lower <= a . v <= upper  for each row,   v within its bounds
 
 Every number is an integer or a `Fraction`. Whether the program is feasible is the whole question; the
-objective only tells a solver where to look.
+objective tells a solver where to look, and which solutions are clear of the rows' edge.
 """
 
 from __future__ import annotations
@@ -75,12 +75,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The program. `title` says what a solution of it would be."""
+    """The program. `title` says what a solution of it would be.
+
+    A solver may stop at a solution whose objective is `enough`, or at any solution if that is None.
+    """
 
     title: str
     variables: tuple[Variable, ...]
     rows: tuple[Row, ...]
     objective: Linear
+    enough: Exact | None = None
 
 
 class Builder:
@@ -116,6 +120,6 @@ class Builder:
         high = None if upper is None else upper - form.constant
         self._rows.append(Row(name, form.terms, low, high))
 
-    def model(self, title: str, objective: Linear) -> Model:
+    def model(self, title: str, objective: Linear, enough: Exact | None = None) -> Model:
         """What has been collected."""
-        return Model(title, tuple(self._variables), tuple(self._rows), objective)
+        return Model(title, tuple(self._variables), tuple(self._rows), objective, enough)

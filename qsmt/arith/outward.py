@@ -65,7 +65,7 @@ def add_up(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def add_down(a: FloatArray, b: FloatArray) -> FloatArray:
-    """The greatest double that is at most `a + b`."""
+    """A lower bound of `a + b`, exact wherever the sum is."""
     return -add_up(-a, -b)
 
 

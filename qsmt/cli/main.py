@@ -94,3 +94,7 @@ def _internal_error() -> int:
     return _complain(
         f"internal error ({said}); set QSMT_TRACEBACK=1 for the traceback and please report it", INTERNAL
     )
+
+
+if __name__ == "__main__":
+    main()

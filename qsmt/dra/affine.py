@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from qsmt.arith.fixed import Fixed
 from qsmt.arith.outward import SMALLEST, SMALLEST_NORMAL, gamma, inflate, step, two_sum, up
-from qsmt.arith.real import ExactArray, FloatArray, frozen
+from qsmt.arith.real import ExactArray, FloatArray, RealTensor, frozen
 from qsmt.dra.domain import outward
 from qsmt.facts import Interval
 from qsmt.ir.ops import Const
@@ -63,6 +63,20 @@ def of_const(const: Const) -> Approximation:
     nearest, radius = np.ldexp(codes.nearest, -kind.frac), np.ldexp(codes.radius, -kind.frac)
     subnormal = (codes.nearest != 0) & (np.abs(nearest) < SMALLEST_NORMAL)
     return Approximation(nearest, np.where(subnormal, radius + SMALLEST, radius))
+
+
+def difference_of(a: Const, b: Const) -> Approximation:
+    """`a - b`; of two rationals that are not doubles exactly, so that equal ones leave no error."""
+    found = of_const(a).minus(of_const(b))
+    if isinstance(a.type.element, Fixed) or isinstance(b.type.element, Fixed):
+        return found
+    both = (a.reals.radius > 0) & (b.reals.radius > 0)
+    if not both.any():
+        return found
+    exact = RealTensor.of_fractions(a.reals.fractions[both] - b.reals.fractions[both], (int(both.sum()),))
+    nearest, radius = found.nearest.copy(), found.radius.copy()
+    nearest[both], radius[both] = exact.nearest, exact.radius
+    return Approximation(nearest, radius)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

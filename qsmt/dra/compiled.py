@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from qsmt.arith.fixed import Fixed
 from qsmt.dra.activation import Activation, compiled, formula, unit
-from qsmt.dra.affine import AffineMap, affine_map, of_const
+from qsmt.dra.affine import AffineMap, affine_map, difference_of, of_const
 from qsmt.dra.interval import AffineStep, Ranged, Step, affine_step, linear_part, rounding_of, step
 from qsmt.dra.rounding import ScaledRounding
 from qsmt.ir.network import Layer, Network, layers
@@ -90,13 +90,11 @@ def compile_network(network: Network) -> tuple[Side, ...]:
 
 def _compile_layer(reference: Layer, quantized: Layer) -> CompiledLayer:
     ours, theirs = reference.affine, quantized.affine
-    weight = of_const(theirs.weight)
-    bias = of_const(theirs.bias).minus(of_const(ours.bias))
     return CompiledLayer(
         reference=_compile_side(reference),
         quantized=_compile_side(quantized),
-        weight=affine_map(weight),
-        gap=affine_map(weight.minus(of_const(ours.weight)), bias),
+        weight=affine_map(of_const(theirs.weight)),
+        gap=affine_map(difference_of(theirs.weight, ours.weight), difference_of(theirs.bias, ours.bias)),
     )
 
 

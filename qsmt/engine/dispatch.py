@@ -59,13 +59,13 @@ def solve_residual(run: Investigation) -> tuple[str, dict[str, Any]]:
     with Solvers(run.options) as solvers:
         for number, query in enumerate(queries):
             run.watch.progress(number, len(queries), str(query))
-            share = run.remaining_s / (len(queries) - number)
-            found = _decide(run, solvers, query, share)
+            found = _decide(run, solvers, query, run.remaining_s / (len(queries) - number))
             asked += 1
             comparisons += _cross_check(run, solvers, query, number=number, first=found)
-            if isinstance(run.verdict, Falsified) or found.status is Status.UNKNOWN:
+            if found.status is Status.UNSAT:
+                trust.append(solvers.backend(found).trust)
+            if isinstance(run.verdict, Falsified) or run.remaining_s < 0:
                 break
-            trust.append(solvers.backend(found).trust)
     proved = len(trust) - 1
     if proved == len(queries):
         run.verify(trust)
@@ -216,9 +216,9 @@ def _decide(run: Investigation, solvers: Solvers, query: Query, share: float) ->
     if not ranked:
         run.reasons.append(refusals)
         return QueryAnswer(Status.UNKNOWN, "none", "none", 0.0, reason=refusals)
-    first = solvers.ask(ranked[0], query, max(share * FIRST_SHARE, 0.1))
+    other = next((c for c in ranked if c.encoding.name != ranked[0].encoding.name), None)
+    first = solvers.ask(ranked[0], query, max(share * (FIRST_SHARE if other else 1), 0.1))
     found = _accept(run, solvers, first)
-    other = _other_encoding(ranked, found)
     if found.status is Status.UNKNOWN and other is not None:
         found = _accept(run, solvers, solvers.ask(other, query, max(share - first.seconds, 0.1)))
     if found.witness is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from qsmt.engine.load import Loaded, load_problem, problem_from_flags
 from qsmt.errors import MalformedProblem
 from qsmt.frontend.fixed_point import LayerFormats, QuantizationReport
+from qsmt.ir.types import Accumulator
 from qsmt.problem import InputModel
 
 
@@ -86,8 +87,9 @@ def notes(report: QuantizationReport | None) -> tuple[str, ...]:
 def _notes(report: QuantizationReport) -> Iterator[str]:
     yield f"input is {report.input}" + (", and saturates on this region" if report.input_may_saturate else "")
     for i, layer in enumerate(report.layers):
-        lost = _saturated(layer)
-        yield f"layer {i}: weights {layer.weights}, biases {layer.bias}, result {layer.activation}{lost}"
+        kind = layer.activation
+        result = f"exact {kind.bits}-bit accumulator" if isinstance(kind, Accumulator) else str(kind)
+        yield f"layer {i}: weights {layer.weights}, biases {layer.bias}, result {result}{_saturated(layer)}"
 
 
 def _saturated(layer: LayerFormats) -> str:

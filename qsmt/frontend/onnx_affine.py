@@ -118,6 +118,7 @@ class Lowering:
         self._definitions: dict[str, Op] = {}
         self._spent = 0
         size = self.affordable(prod(shape))
+        self.spend(4 * size)  # the identity map, and the labels that rearrange it
         self._source = Value(self._unique(source), TensorType((size,), Real()))
         self.input = Computed(source, shape, self._source, identity(size))
 

@@ -52,7 +52,7 @@ def _blocks(report: Report) -> Iterator[RenderableType]:
         yield _indented(_layers(report.layers))
     if report.stages:
         yield _indented(_stages(report))
-    yield from (Text(f"  note: {note}") for note in report.notes)
+    yield from (Text(f"  {note}", style="dim", overflow="ignore", no_wrap=True) for note in report.notes)
     yield Text(f"  problem sha256 {report.problem.sha256[:16]}, {report.seconds:.2f} s", style="dim")
 
 

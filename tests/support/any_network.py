@@ -21,8 +21,6 @@ from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
 from qsmt.ir.verify import accumulator_range, verify
 
-Number = Fraction
-
 TAME = [Fraction(n, d) for n in range(-5, 6) for d in (1, 2, 8)]
 WILD = [
     *(Fraction(v) for v in (0.1, -0.7, 1e-300, 1e300, 2.0**-1074, 2.0**53 + 2, -(2.0**80))),
@@ -110,7 +108,10 @@ def _on_codes(rng: Random, name: str, x: Value) -> list[Op]:
         return []
     if choice < 0.75:
         return [Relu(Value(name, x.type), x)]
+    kind = x.type.element
+    assert not isinstance(kind, Real)
     low, high = sorted((rng.randint(-40, 40), rng.randint(-40, 40)))
+    low, high = min(low, kind.max), max(high, kind.min)
     limits = rng.choice([None, Fraction(low)]), rng.choice([None, Fraction(high)])
     return [Clamp(Value(name, x.type), x, *limits)]
 

@@ -281,6 +281,7 @@ _INPUTS: dict[str, tuple[Writer, str]] = {
         "not a float tensor",
     ),
     "identity of a million inputs": (_one("Relu", x=[1, 2**20]), "1099511627776 elements"),
+    "sixty million inputs": (_one("Identity", x=[60_000_000]), "more than 67108864 elements"),
     "many large matrices": (
         _save(
             model(

@@ -47,6 +47,8 @@ def _options(limits: Limits) -> Any:
     options.set(bitwuzla.Option.SEED, limits.seed)
     options.set(bitwuzla.Option.TIME_LIMIT_PER, max(1, int(limits.wall_s * 1000)))
     options.set(bitwuzla.Option.MEMORY_LIMIT, limits.memory_mib)
+    options.set(bitwuzla.Option.ABSTRACTION, False)
+    options.set(bitwuzla.Option.PP_NORMALIZE, False)
     return options
 
 

@@ -83,7 +83,7 @@ def has_full_licence() -> bool:
 
 def _loaded(gurobipy: Any, environment: Any, model: FloatModel, limits: Limits) -> Any:
     solver = gurobipy.Model(env=environment)
-    for option, value in _options(limits).items():
+    for option, value in (_options(limits) | _stop(model)).items():
         solver.setParam(option, value)
     kinds = ["I" if integer else "C" for integer in model.integer]
     variables = solver.addMVar(
@@ -107,8 +107,12 @@ def _options(limits: Limits) -> dict[str, Any]:
         "OptimalityTol": TOLERANCE,
         "MIPGap": 0.0,
         "DualReductions": 0,  # "infeasible" then means infeasible, not "infeasible or unbounded"
-        "SolutionLimit": 1,  # any solution decides the question
     }
+
+
+def _stop(model: FloatModel) -> dict[str, Any]:
+    """Options that end the search as soon as the question is decided."""
+    return {"SolutionLimit": 1} if model.enough is None else {"BestObjStop": model.enough}
 
 
 def _interpreted(gurobipy: Any, solver: Any, model: Model) -> Answer:

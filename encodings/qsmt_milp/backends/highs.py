@@ -43,9 +43,10 @@ class HighsBackend:
             return Answer(Status.UNKNOWN, reason=reason)
         highspy = import_module("highspy")
         solver = _quiet(highspy)
-        for option, value in _options(limits).items():
+        floats = to_floats(model)
+        for option, value in (_options(limits) | _stop(floats)).items():
             solver.setOptionValue(option, value)
-        if solver.passModel(_program(highspy, to_floats(model))) == highspy.HighsStatus.kError:
+        if solver.passModel(_program(highspy, floats)) == highspy.HighsStatus.kError:
             return Answer(Status.UNKNOWN, reason="HiGHS does not take the model")
         highspy.Highs.resetGlobalScheduler(True)  # its threads are those of the process's first run
         solver.run()
@@ -70,15 +71,18 @@ def _options(limits: Limits) -> dict[str, Any]:
         "small_matrix_value": SMALLEST,
         "mip_rel_gap": 0.0,
         "mip_abs_gap": 0.0,
-        "mip_max_improving_sols": 1,  # any solution decides the question
     }
+
+
+def _stop(model: FloatModel) -> dict[str, Any]:
+    """Options that end the search as soon as the question is decided; the objective is turned around."""
+    return {"mip_max_improving_sols": 1} if model.enough is None else {"objective_target": -model.enough}
 
 
 def _program(highspy: Any, model: FloatModel) -> Any:
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = len(model.lower), len(model.row_lower)
-    lp.sense_ = highspy.ObjSense.kMaximize
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = model.objective, model.lower, model.upper
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = -model.objective, model.lower, model.upper
     lp.row_lower_, lp.row_upper_ = model.row_lower, model.row_upper
     lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
     lp.a_matrix_.start_ = model.starts.astype(np.int32)

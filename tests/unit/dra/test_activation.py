@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -10,12 +11,12 @@ import numpy as np
 import pytest
 
 from qsmt.arith.fixed import Fixed, Overflow
-from qsmt.arith.requantize import Rational, Shift
+from qsmt.arith.requantize import Rational
 from qsmt.arith.rounding import Rounding
-from qsmt.dra.activation import Before, Formula, compiled, difference_after, formula
+from qsmt.dra.activation import Activation, Before, Formula, compiled, difference_after, formula
 from qsmt.facts import Interval
 from qsmt.ir.ops import Clamp, Op, Relu, Requantize, Value
-from qsmt.ir.types import Accumulator, TensorType
+from qsmt.ir.types import Accumulator, Real, TensorType
 
 HALF = Fraction(1, 2)
 UNIT = 4  # all numbers of a case are multiples of 1/UNIT, and so are the extrema of what is bounded
@@ -48,7 +49,9 @@ def clamp(value: int, limits: tuple[int | None, int | None]) -> int:
 def random_case(rng: np.random.Generator) -> Case:
     def limits() -> tuple[int | None, int | None]:
         low, high = sorted(rng.integers(-6, 12, 2).tolist())
-        return [(0, None), (0, high + 7), (low, high), (None, high), (low, None), (None, None)][rng.integers(6)]
+        return [(0, None), (0, high + 7), (low, high), (None, high), (low, None), (None, None)][
+            rng.integers(6)
+        ]
 
     def pair(least: int, greatest: int) -> tuple[int, int]:
         low, high = sorted(rng.integers(least, greatest, 2).tolist())
@@ -61,15 +64,16 @@ def interval(ends: tuple[int, int]) -> Interval:
     return Interval(np.array([[ends[0] / UNIT]]), np.array([[ends[1] / UNIT]]))
 
 
+def activation(limits: tuple[int | None, int | None]) -> Activation:
+    low, high = (None if v is None else Fraction(v, UNIT) for v in limits)
+    return compiled(Formula(low, high))
+
+
 def bound(case: Case) -> tuple[float, float]:
     """What the rule says, in units of 1/UNIT."""
     post = interval((clamp(case.q[0], case.theirs), clamp(case.q[1], case.theirs)))
     before = Before(interval(case.z), interval(case.q), interval(case.d), post)
-    ours, theirs = (
-        compiled(Formula(*(None if v is None else Fraction(v, UNIT) for v in limits)))
-        for limits in (case.ours, case.theirs)
-    )
-    found = difference_after(before, theirs, ours)
+    found = difference_after(before, activation(case.theirs), activation(case.ours))
     return float(found.lower[0, 0]) * UNIT, float(found.upper[0, 0]) * UNIT
 
 
@@ -85,13 +89,13 @@ def test_the_rule_is_the_exact_optimum_over_the_hexagon() -> None:
 
 def published_table(case: Case) -> tuple[int, int]:
     """The published rule: ReLU against clamp to [0, t]."""
-    (l, u), (q, p), (a, c), t = case.z, case.q, case.d, case.theirs[1]
+    (least, u), (q, p), (a, c), t = case.z, case.q, case.d, case.theirs[1]
     assert t is not None and case.ours == (0, None) and case.theirs[0] == 0
     low, high = clamp(q, (0, t)), clamp(p, (0, t))
     inside = q >= 0 and p <= t
     if u <= 0:
         return low, high
-    if l >= 0:
+    if least >= 0:
         return _active(case, t, inside, low=low, high=high)
     if inside:
         return min(q, a), min(p, c)
@@ -105,16 +109,16 @@ def published_table(case: Case) -> tuple[int, int]:
 
 
 def _active(case: Case, t: int, inside: bool, *, low: int, high: int) -> tuple[int, int]:
-    (l, u), (q, p), (a, c) = case.z, case.q, case.d
+    (least, u), (q, p), (a, c) = case.z, case.q, case.d
     if inside:
         return a, c
     if p <= 0 or q >= t:
-        return low - u, high - l
+        return low - u, high - least
     if p <= t:
-        return max(a, -u), max(c, -l)
+        return max(a, -u), max(c, -least)
     if q >= 0:
-        return min(a, t - u), min(c, t - l)
-    return max(-u, min(t - u, a)), max(-l, min(t - l, c))
+        return min(a, t - u), min(c, t - least)
+    return max(-u, min(t - u, a)), max(-least, min(t - least, c))
 
 
 def test_the_rule_is_never_looser_than_the_published_table() -> None:
@@ -143,7 +147,12 @@ def test_equal_activations_pass_a_tiny_difference_on_exactly(size: float) -> Non
 
 def test_unbounded_values_give_unbounded_differences_and_never_a_nan() -> None:
     ends = [(-np.inf, np.inf), (-np.inf, 1.0), (0.0, np.inf), (-1.0, 1.0)]
-    formulas = [Formula(), Formula(Fraction(0)), Formula(Fraction(0), Fraction(1)), Formula(None, Fraction(1))]
+    formulas = [
+        Formula(),
+        Formula(Fraction(0)),
+        Formula(Fraction(0), Fraction(1)),
+        Formula(None, Fraction(1)),
+    ]
     for z, q, d, ours, theirs in product(ends, ends, ends, formulas, formulas):
         values = [Interval(np.array([[low]]), np.array([[high]])) for low, high in (z, q, d, q)]
         with np.errstate(all="ignore"):
@@ -159,19 +168,33 @@ ACC = Accumulator(20, Fraction(1, 2**6))
 U4, S6 = Fixed(False, 4, 2), Fixed(True, 6, 3)
 
 
-def chain(*steps: tuple[type[Op], object]) -> tuple[Op, ...]:
-    """Ops after an accumulator: (Relu, None), (Clamp, limits) or (Requantize, (format, overflow))."""
-    value, ops = Value("a", TensorType((1,), ACC)), []
-    for i, (kind, how) in enumerate(steps):
-        out = Value(f"v{i}", value.type)
-        if kind is Requantize:
-            target, overflow = how  # type: ignore[misc]
-            out = Value(f"v{i}", TensorType((1,), target))
-            multiplier = value.type.element.scale / target.scale  # type: ignore[union-attr]
-            ops.append(Requantize(out, value, Rational(multiplier, Rounding.HALF_UP), overflow))
-        else:
-            ops.append(Relu(out, value) if kind is Relu else Clamp(out, value, *how))  # type: ignore[misc]
-        value = out
+Maker = Callable[[Value, str], Op]
+
+
+def relu(x: Value, name: str) -> Op:
+    return Relu(Value(name, x.type), x)
+
+
+def limited(lower: int | None, upper: int | None) -> Maker:
+    limits = [None if v is None else Fraction(v) for v in (lower, upper)]
+    return lambda x, name: Clamp(Value(name, x.type), x, *limits)
+
+
+def to(target: Fixed, overflow: Overflow = Overflow.SATURATE) -> Maker:
+    def make(x: Value, name: str) -> Op:
+        source = x.type.element
+        assert not isinstance(source, Real)
+        kind = Rational(source.scale / target.scale, Rounding.HALF_UP)
+        return Requantize(Value(name, TensorType(x.type.shape, target)), x, kind, overflow)
+
+    return make
+
+
+def chain(*makers: Maker) -> tuple[Op, ...]:
+    """Ops after an accumulator."""
+    ops: list[Op] = []
+    for i, make in enumerate(makers):
+        ops.append(make(ops[-1].out if ops else Value("a", TensorType((1,), ACC)), f"v{i}"))
     return tuple(ops)
 
 
@@ -179,26 +202,36 @@ def chain(*steps: tuple[type[Op], object]) -> tuple[Op, ...]:
     ("ops", "lower", "upper", "noise"),
     [
         (chain(), None, None, (0, 0)),
-        (chain((Relu, None)), 0, None, (0, 0)),
-        (chain((Clamp, (Fraction(-64), Fraction(128)))), -1, 2, (0, 0)),
-        (chain((Requantize, (U4, Overflow.SATURATE))), 0, Fraction(15, 4), (Fraction(-7, 64), Fraction(1, 8))),
-        (chain((Requantize, (S6, Overflow.SATURATE))), -4, Fraction(31, 8), (Fraction(-3, 64), Fraction(1, 16))),
+        (chain(relu), 0, None, (0, 0)),
+        (chain(limited(-64, 128)), -1, 2, (0, 0)),
         (
-            chain((Requantize, (S6, Overflow.SATURATE_SYMMETRIC)), (Relu, None)),
+            chain(to(U4)),
+            0,
+            Fraction(15, 4),
+            (Fraction(-7, 64), Fraction(1, 8)),
+        ),
+        (
+            chain(to(S6)),
+            -4,
+            Fraction(31, 8),
+            (Fraction(-3, 64), Fraction(1, 16)),
+        ),
+        (
+            chain(to(S6, Overflow.SATURATE_SYMMETRIC), relu),
             0,
             Fraction(31, 8),
             (Fraction(-3, 64), Fraction(1, 16)),
         ),
         # a limit of the accumulator is rounded with the value: 29/64 becomes 2/4
         (
-            chain((Clamp, (None, Fraction(29))), (Requantize, (U4, Overflow.SATURATE))),
+            chain(limited(None, 29), to(U4)),
             0,
             HALF,
             (Fraction(-7, 64), Fraction(1, 8)),
         ),
         # noises of two roundings add up
         (
-            chain((Requantize, (S6, Overflow.SATURATE)), (Requantize, (U4, Overflow.WRAP))),
+            chain(to(S6), to(U4, Overflow.WRAP)),
             0,
             Fraction(15, 4),
             (Fraction(-3, 64), Fraction(1, 16) + Fraction(1, 8)),

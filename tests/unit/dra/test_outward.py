@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from math import inf
 
 import numpy as np
@@ -51,7 +52,14 @@ def test_what_is_not_known_becomes_infinite_on_its_own_side() -> None:
 
 @pytest.mark.parametrize(
     "factor",
-    [Fraction(0), Fraction(1, 2**40), Fraction(1, 3), Fraction(3, 2**1080), Fraction(2) ** -1090, Fraction(10) ** 320],
+    [
+        Fraction(0),
+        Fraction(1, 2**40),
+        Fraction(1, 3),
+        Fraction(3, 2**1080),
+        Fraction(2) ** -1090,
+        Fraction(10) ** 320,
+    ],
 )
 def test_products_with_a_rational_are_rounded_outward(factor: Fraction) -> None:
     values = np.concatenate([EXTREMES, [-v for v in EXTREMES], wild(np.random.default_rng(2), (300,))])
@@ -156,7 +164,7 @@ def substituted(rng: Generator, sizes: tuple[int, ...], *, exponent: int) -> tup
     point = read = Interval(x, x)
     value = list(map(Fraction, x[0].tolist()))
     below: list[RelaxedLayer] = []
-    for n, m in zip(sizes[:-1], sizes[1:], strict=True):
+    for n, m in pairwise(sizes):
         weight, bias, linear = random_map(rng, m, n, exponent=exponent)
         found = bounds(linear, below, point, read)
         image = linear.image(read)

@@ -68,6 +68,7 @@ def caught(pool: list[Executed]) -> list[str]:
 # --- the faults -------------------------------------------------------------------------------------
 
 INFINITY = float("inf")
+BOUND_AT = activation._bound_at
 
 
 def in_layer(change: Callable[[CompiledLayer], CompiledLayer]) -> dict[str, Any]:
@@ -178,8 +179,6 @@ FAULTS: dict[str, dict[str, Any]] = {
         "qsmt.dra.deeppoly._matvec": lambda rows, v: np.matmul(np.abs(rows), v[..., None])[..., 0]
     },
 }
-
-BOUND_AT = activation._bound_at
 
 
 def test_without_a_fault_nothing_is_left(pool: list[Executed]) -> None:

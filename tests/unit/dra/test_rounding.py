@@ -41,7 +41,9 @@ def test_integers_are_rounded_exactly(rounding: Rounding, factor: Fraction) -> N
 @pytest.mark.parametrize("factor", [Fraction(1), Fraction(1, 3), Fraction(255, 256), Fraction(10, 3)])
 def test_reals_are_rounded_exactly_next_to_every_tie(rounding: Rounding, factor: Fraction) -> None:
     ties = np.array([float(Fraction(k, 2) / factor) for k in range(-20, 21)])
-    values = np.concatenate([ties, np.nextafter(ties, inf), np.nextafter(ties, -inf), [5e-324, -5e-324, 1e300]])
+    values = np.concatenate(
+        [ties, np.nextafter(ties, inf), np.nextafter(ties, -inf), [5e-324, -5e-324, 1e300]]
+    )
     found = ScaledRounding(factor, rounding, integral=False).of_interval(Interval(values, values))
     for value, low, high in zip(values.tolist(), found.lower.tolist(), found.upper.tolist(), strict=True):
         exact = round_fraction(Fraction(value) * factor, rounding)
@@ -66,5 +68,4 @@ def test_a_wrong_rounding_is_noticed(rounding: Rounding, monkeypatch: pytest.Mon
 def test_a_product_that_is_trusted_too_far_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.ScaledRounding, "is_shift", property(lambda self: True))
     with pytest.raises(AssertionError):
-        for rounding in Rounding:
-            test_integers_are_rounded_exactly(rounding, Fraction(1, 3))
+        test_integers_are_rounded_exactly(Rounding.FLOOR, Fraction(1, 3))

@@ -121,22 +121,21 @@ def test_image_is_exact_however_many_products_are_held(held: int, monkeypatch: p
     assert ratios(onnx_exact.image(weight, vector)) == (weight.fractions @ vector.fractions).tolist()
 
 
-TENSORS: dict[str, tuple[TensorProto, list[float]]] = {
-    "float16": (helper.make_tensor("w", TensorProto.FLOAT16, [1, 3], [0.1, -2, 65504]), []),
-    "float16, raw": (onnx.numpy_helper.from_array(np.array([[0.1, -2, 6e-8]], np.float16)), []),
-    "float": (helper.make_tensor("w", TensorProto.FLOAT, [1, 3], [0.1, -2, 1e-45]), []),
-    "double": (helper.make_tensor("w", TensorProto.DOUBLE, [1, 3], [0.1, -2, 5e-324]), []),
-    "bfloat16": (helper.make_tensor("w", TensorProto.BFLOAT16, [1, 3], [0.1, -2, 1e30]), []),
-    "bfloat16, raw": (
-        TensorProto(data_type=TensorProto.BFLOAT16, dims=[1, 3], raw_data=b"\xcd\x3d\x00\xc0\x49\x71"),
-        [],
+TENSORS: dict[str, TensorProto] = {
+    "float16": helper.make_tensor("w", TensorProto.FLOAT16, [1, 3], [0.1, -2, 65504]),
+    "float16, raw": onnx.numpy_helper.from_array(np.array([[0.1, -2, 6e-8]], np.float16)),
+    "float": helper.make_tensor("w", TensorProto.FLOAT, [1, 3], [0.1, -2, 1e-45]),
+    "double": helper.make_tensor("w", TensorProto.DOUBLE, [1, 3], [0.1, -2, 5e-324]),
+    "bfloat16": helper.make_tensor("w", TensorProto.BFLOAT16, [1, 3], [0.1, -2, 1e30]),
+    "bfloat16, raw": TensorProto(
+        data_type=TensorProto.BFLOAT16, dims=[1, 3], raw_data=b"\xcd\x3d\x00\xc0\x49\x71"
     ),
 }
 
 
 @pytest.mark.parametrize("name", TENSORS)
 def test_parameters_of_every_precision_are_the_numbers_they_are(name: str) -> None:
-    tensor, _ = TENSORS[name]
+    tensor = TENSORS[name]
     expected = onnx.numpy_helper.to_array(tensor).astype(np.float64).ravel()
     network = load(model([gemm(transB=1)], constants={"w": tensor}))
     assert ratios(affine(network, 0).weight.reals) == [Fraction(v) for v in expected.tolist()]

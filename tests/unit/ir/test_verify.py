@@ -18,7 +18,7 @@ from qsmt.errors import MalformedModel
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Const, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
-from qsmt.ir.verify import MAX_ELEMENTS, accumulator_range, verify
+from qsmt.ir.verify import MAX_ELEMENTS, MAX_SCALE, accumulator_range, verify
 
 REAL = Real()
 CODE = Fixed(True, 4, 2)
@@ -211,6 +211,24 @@ BROKEN: dict[str, Callable[[], Broken]] = {
     ),
     "a clamp of codes above a unit": lambda: Broken(
         with_op(1, Clamp(R, A, None, Fraction(7, 3)), of=INTEGER), "not an integer", "%r"
+    ),
+    "a clamp of codes above their format": lambda: Broken(
+        with_op(1, Clamp(R, A, Fraction(256), None), of=INTEGER), "clamps to codes outside acc<i9", "%r"
+    ),
+    "a clamp of codes below their format": lambda: Broken(
+        with_op(1, Clamp(R, A, None, Fraction(-257)), of=INTEGER), "clamps to codes outside acc<i9", "%r"
+    ),
+    "a clamp of reals beyond doubles": lambda: Broken(
+        with_op(1, Clamp(H, Z, None, Fraction(2) ** 1024), of=FLOAT), "beyond the range of doubles", "%h"
+    ),
+    "an input of a tiny unit": lambda: Broken(
+        replace(INTEGER, input=retyped(Q, Fixed(True, 4, 401))), "unit that is not within", "%x"
+    ),
+    "a result of a huge unit": lambda: Broken(
+        sums(out=retyped(A, replace(ACC, scale=2 * MAX_SCALE))), "unit that is not within", "%a"
+    ),
+    "a constant of a tiny unit": lambda: Broken(
+        sums(bias=codes("b", 3, kind=Fixed(True, 4, 401))), "unit that is not within", "@b"
     ),
     "a requantization of reals": lambda: Broken(
         with_op(1, Requantize(retyped(H, CODE), Z, Shift(0, UP), Overflow.WRAP), of=FLOAT),

@@ -1,0 +1,71 @@
+"""The benchmark instances: where each problem comes from, and what is measured on it.
+
+Families that need the public networks look for them beside the repository and are skipped, by name,
+where they are absent; what the project ships is always there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+PUBLIC = ROOT.parent / "shared" / "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One `qsmt check`: its family, a name, and the arguments after `check`."""
+
+    family: str
+    name: str
+    arguments: tuple[str, ...]
+
+
+def pendulum() -> Iterator[Instance]:
+    """The shipped controller, by every way of deciding it."""
+    network = str(EXAMPLES / "pendulum" / "pendulum.onnx")
+    for bits, bound in ((4, "0.2"), (6, "0.1"), (8, "0.02")):
+        for box in ("[-0.03,0.03]^4", "[-0.25,0.25]^4"):
+            for encoding in ("none", "bitvector", "milp"):
+                flags = ("--bits", str(bits), "--box", box, "--bound", bound, "--encoding", encoding)
+                timed = ("--timeout", "30", "--cross-check", "off")
+                yield Instance("pendulum", f"{bits} bits, {box}, {encoding}", (network, *flags, *timed))
+
+
+ARCH_BOXES = {
+    "ACC_controller_relu": "[30,30],[1.4,1.4],[30,30.2],[79,100],[1.8,2.2]",
+    "InvertedPendulum_controller": "[1,1.175],[0,0.2]",
+    "InvertedTwoLinkPendulum_controller_less_robust": "[1,1.3]^4",
+    "TORA_ReLU_controller": "[0.6,0.7],[-0.7,-0.6],[-0.4,-0.3],[0.5,0.6]",
+    "Unicycle_controller": "[9.5,9.55],[-4.5,-4.45],[2.1,2.11],[1.5,1.51]",
+}
+"""ARCH-COMP AINNCS controllers (MIT, via JuliaReach) and the boxes of their initial sets."""
+
+
+def arch() -> Iterator[Instance]:
+    """The public ReLU controllers over their initial sets, at 8 and 16 bits."""
+    folder = PUBLIC / "arch_controllers"
+    for stem, box in ARCH_BOXES.items() if folder.is_dir() else ():
+        for bits in ("8", "16"):
+            for model in ("grid", "continuous"):
+                flags = (
+                    "--bits",
+                    bits,
+                    "--box",
+                    box,
+                    "--bound",
+                    "0.1",
+                    "--input-model",
+                    model,
+                    "--timeout",
+                    "30",
+                )
+                yield Instance(
+                    "arch", f"{stem}, {bits} bits, {model}", (str(folder / f"{stem}.onnx"), *flags)
+                )
+
+
+FAMILIES = {"pendulum": pendulum, "arch": arch}
