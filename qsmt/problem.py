@@ -158,10 +158,7 @@ def _check_layers(problem: Problem) -> None:
 
 
 MAX_INPUT = Fraction(2) ** 200
-"""No real input is larger: inputs, and what is made of them and a unit, stay within the doubles."""
-
-MAX_CODE = 2**53
-"""No point of a grid is larger: each is a double."""
+"""No input is larger: inputs, and what is made of them and a unit, stay within the doubles."""
 
 
 def _check_region(problem: Problem) -> None:
@@ -179,9 +176,8 @@ def _check_region(problem: Problem) -> None:
             raise MalformedProblem(
                 f"input {i} runs from {low} to {high}, {kind} from {kind.min} to {kind.max}"
             )
-        largest = MAX_CODE if region.model is InputModel.GRID else MAX_INPUT
-        if max(-low, high) > largest:
-            raise MalformedProblem(f"input {i} is not within {-largest} to {largest}")
+        if max(-low, high) > MAX_INPUT:
+            raise MalformedProblem(f"input {i} is not within -2**200 to 2**200")
     if not 1 / MAX_SCALE <= problem.input_scale <= MAX_SCALE:
         raise MalformedProblem("input_scale is not a positive number within 2**-400 to 2**400")
 

@@ -64,12 +64,9 @@ def _headline(verdict: Verdict, problem: Problem) -> Iterator[RenderableType]:
             )
             yield _indented(_trust(verdict.trust))
         case Falsified():
-            difference = abs(verdict.witness.difference)
-            shown = f"{near(difference)} > {exact(verdict.bound)}"
-            yield Text.assemble(
-                ("FALSIFIED", "bold red"),
-                f"  at output {verdict.witness.output} the networks are {shown} apart",
-            )
+            difference = near(abs(verdict.witness.difference))
+            said = f"  output {verdict.witness.output} differs by {difference}, the bound is {exact(verdict.bound)}"
+            yield Text.assemble(("FALSIFIED", "bold red"), said)
         case Unknown():
             yield Text.assemble(("UNKNOWN", "bold yellow"), f"  whether {_claim(problem)}: {verdict.reason}")
         case _:
