@@ -1,15 +1,15 @@
 """The program in doubles, for solvers: where exactness ends, in one place.
 
 A row may be multiplied by any positive number. The number chosen here clears odd denominators, so that an
-input scale like 1/255 leaves no rounding in coefficients that are dyadic otherwise; and a power of two then
-brings the largest coefficient into [1, 256]. There solvers' absolute tolerances mean something for reals, and
-are far below the least step of a row of integers. Then every number becomes the nearest double; only the
-bounds of variables, which are redundant, are rounded outward.
+input scale like 1/255 leaves no rounding in coefficients that are dyadic otherwise. A power of two then
+raises a row's largest coefficient to about 1, where a solver's absolute tolerance means something; or it
+lowers a row whose terms are large until the rounding errors of its sum are below that tolerance. Then every
+number becomes the nearest double; only the bounds of variables, which are redundant, are rounded outward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -24,8 +24,11 @@ from qsmt_milp.model import Exact, Model
 MAX_ODD = 2**20
 """Larger odd denominators are not cleared: they come from decimals, which are not exact in doubles anyway."""
 
-LARGEST = 8
-"""The power of two above which coefficients are scaled down: products with values up to 2**20 stay exact."""
+LARGEST = 18
+"""The power of two that no term of a row exceeds: a thousand of them are off by 1e-9 at worst.
+
+The least step of a row of integers is far above that as long as its terms are below 2**`ranges.LARGEST`.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,10 +55,11 @@ class FloatModel:
 
 def to_floats(model: Model) -> FloatModel:
     """The nearest doubles of a model whose rows are scaled as above."""
-    factors = [scale(row.terms.values()) for row in model.rows]
+    reach = [v.modulus for v in model.variables]
+    factors = [scale(row.terms, reach) for row in model.rows]
     pairs = list(zip(model.rows, factors, strict=True))
     goal = np.zeros(len(model.variables))
-    factor = scale(model.objective.terms.values())
+    factor = scale(model.objective.terms, reach)
     for index, coefficient in model.objective.terms.items():
         goal[index] = float(coefficient * factor)
     return FloatModel(
@@ -72,13 +76,18 @@ def to_floats(model: Model) -> FloatModel:
     )
 
 
-def scale(coefficients: Iterable[Exact]) -> Fraction:
-    """The positive number that a row with these coefficients is multiplied by."""
-    exact = [Fraction(c) for c in coefficients]
-    if not exact:
+def scale(terms: Mapping[int, Exact], reach: Sequence[Exact]) -> Fraction:
+    """The positive number that a row is multiplied by; `reach` is the modulus of each variable."""
+    if not terms:
         return Fraction(1)
-    odd = lcm(*(c.denominator // (c.denominator & -c.denominator) for c in exact))
+    exact = {i: Fraction(c) for i, c in terms.items()}
+    odd = lcm(*(c.denominator // (c.denominator & -c.denominator) for c in exact.values()))
     odd = odd if odd <= MAX_ODD else 1
-    largest = max(abs(c) for c in exact) * odd
-    magnitude = largest.numerator.bit_length() - largest.denominator.bit_length()
-    return odd * Fraction(2) ** (min(max(magnitude, 0), LARGEST) - magnitude)
+    coefficient = _log2(max(abs(c) for c in exact.values()) * odd)
+    term = _log2(max(abs(c) * reach[i] for i, c in exact.items()) * odd)
+    return odd * Fraction(2) ** min(max(-coefficient, 0), LARGEST - term)
+
+
+def _log2(value: Fraction) -> int:
+    """The power of two just above or below."""
+    return value.numerator.bit_length() - value.denominator.bit_length()

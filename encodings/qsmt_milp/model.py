@@ -62,6 +62,11 @@ class Variable:
     upper: Exact
     integer: bool
 
+    @property
+    def modulus(self) -> Exact:
+        """The largest absolute value."""
+        return max(-self.lower, self.upper)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -26,6 +26,9 @@ from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
 from qsmt_milp.neuron import clamp
 
+LARGEST = 44
+"""The power of two up to which values are encoded: one unit beside it is 16 tolerances of 1e-9 * 2**18."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Range:
@@ -65,6 +68,7 @@ def ranges(network: Network, start: Range, proved: Sequence[tuple[Interval, Inte
         current = RULES[type(op)](op, current)
         for interval in facts.get(op.out.name, ()):
             current = _met(op.out, current, interval)
+        obstacles += _excess(op.out, current)
         found[op.out.name] = current
     return Ranges(found, tuple(obstacles))
 
@@ -139,7 +143,7 @@ def _double(value: Fraction, rounded: Callable[[Fraction], float]) -> Fraction:
     return Fraction(near) if isfinite(near) else value
 
 
-# --- what linear rows cannot say ---------------------------------------------------------------------------
+# --- what linear rows, or their solvers, cannot say ------------------------------------------------------------
 
 
 def _obstacles(op: Op, x: Range) -> Iterator[str]:
@@ -149,6 +153,11 @@ def _obstacles(op: Op, x: Range) -> Iterator[str]:
             yield f"the accumulator %{op.out.name} may wrap around on this region"
     elif isinstance(op, Requantize) and not _is_monotone(op, x):
         yield f"%{op.out.name} may overflow on this region, where {op.overflow} is not monotone"
+
+
+def _excess(value: Value, known: Range) -> Iterator[str]:
+    if not known.within(-(2**LARGEST), 2**LARGEST):
+        yield f"%{value.name} may exceed 2**{LARGEST}, too large beside the tolerances of solvers in doubles"
 
 
 def _wraps(kind: Accumulator, exact: Range) -> bool:

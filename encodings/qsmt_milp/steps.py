@@ -21,6 +21,7 @@ from qsmt.arith.requantize import staircase
 from qsmt.arith.rounding import Rounding, floor_offset
 from qsmt_milp.model import Builder, Exact, Linear, combination
 from qsmt_milp.neuron import NONNEGATIVE, NONPOSITIVE, Neuron
+from qsmt_milp.ranges import LARGEST
 
 MAX_FACTOR = 2**24
 """The largest p or q in a row: an integer that is off by a tolerance of 1e-9 then moves it by 0.02 units."""
@@ -40,7 +41,8 @@ class Window:
 def fits_rows(neuron: Neuron) -> bool:
     """Can the neuron's rule be written as a window, rather than as a staircase?"""
     assert neuron.rule is not None
-    return max(neuron.rule.kind.multiplier.as_integer_ratio()) <= MAX_FACTOR
+    p, q = neuron.rule.kind.multiplier.as_integer_ratio()
+    return max(p, q) <= MAX_FACTOR and p * max(-neuron.low, neuron.high) <= 2**LARGEST
 
 
 def window(builder: Builder, name: str, neuron: Neuron, value: Linear) -> Window:

@@ -20,7 +20,7 @@ from qsmt.arith.outward import down, float_down, up
 from qsmt.arith.real import FloatArray
 from qsmt.engine.investigation import Investigation
 from qsmt.interp.batch import BatchInterpreter
-from qsmt.problem import InputModel, Problem, Region
+from qsmt.problem import ErrorBound, InputModel, Problem, Region
 from qsmt.verdict import Falsified
 
 CHUNK_VALUES = 2**17
@@ -98,19 +98,18 @@ def _sweeps(
     """All chunks, in order, a few at a time on the executor."""
     widest = max(op.out.size for op in problem.reference.ops)
     chunk = max(64, CHUNK_VALUES // max(widest, problem.input_size))
-    claimed = np.full(problem.reference.output.size, np.inf)
-    claimed[list(problem.claim.outputs)] = [float_down(b) for b in problem.claim.bounds]
     starts = iter(range(0, problem.region.points or 0, chunk))
     while batch := list(islice(starts, 2 * jobs)):
         yield from executor.map(
-            lambda s: _sweep(interpreter, grid_points(problem.region, s, chunk), claimed), batch
+            lambda s: _sweep(interpreter, grid_points(problem.region, s, chunk), problem.claim), batch
         )
 
 
-def _sweep(interpreter: BatchInterpreter, points: FloatArray, claimed: FloatArray) -> Sweep:
+def _sweep(interpreter: BatchInterpreter, points: FloatArray, claim: ErrorBound) -> Sweep:
     found = interpreter.run(points)
-    excess = (up(np.abs(found.difference) + found.radius) - claimed).max(axis=1)
-    rows = np.flatnonzero(excess > 0)
+    reach = up(np.abs(found.difference) + found.radius)[:, list(claim.outputs)]
+    excess = (reach - [float_down(b) for b in claim.bounds]).max(axis=1)
+    rows = np.flatnonzero(~(excess <= 0))  # also where nothing is known, because a double overflowed
     return Sweep(
         points=len(points),
         lower=down(found.difference.min(axis=0) - found.radius),

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from qsmt.arith.fixed import Fixed
-from qsmt.arith.outward import float_down
 from qsmt.arith.real import FloatArray
 from qsmt.engine import enumerate as subject
 from qsmt.engine.enumerate import _sweep, enumerate_grid, grid_points
@@ -18,7 +17,7 @@ from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import Options
 from qsmt.interp.batch import BatchInterpreter, Differences
 from qsmt.interp.replay import replay
-from qsmt.problem import InputModel, Problem, Region
+from qsmt.problem import ErrorBound, InputModel, Problem, Region
 from qsmt.verdict import Falsified, Verified
 from tests.support.networks import Recipe, random_problem, with_bound
 
@@ -81,10 +80,24 @@ def test_a_radius_that_is_dropped_would_miss_a_violation_smaller_than_a_double()
 
     problem = random_problem(4, Recipe(sizes=(2, 3, 1), input_scale=Fraction(1, 7)))
     worst = max(abs(v) for v in true_range(problem, 0))
-    claimed = np.array([float_down(worst - Fraction(1, 10**30))])
+    claimed = ErrorBound((0,), (worst - Fraction(1, 10**30),))
     points = grid_points(problem.region, 0, 10**4)
     assert len(_sweep(BatchInterpreter(problem), points, claimed).doubtful) > 0
     assert len(_sweep(Overconfident(problem), points, claimed).doubtful) == 0
+
+
+def test_a_double_that_overflowed_leaves_the_point_to_exact_execution() -> None:
+    """An infinite radius says nothing; in particular it does not say that the bound holds."""
+
+    class Overflowing(BatchInterpreter):
+        def run(self, points: FloatArray) -> Differences:
+            found = super().run(points)
+            return replace(found, difference=found.difference * 0, radius=np.full_like(found.radius, np.inf))
+
+    problem = random_problem(4, Recipe(sizes=(2, 3, 2)))
+    points = grid_points(problem.region, 0, 10**4)
+    for claim in (ErrorBound((0, 1), (Fraction(100), Fraction(100))), ErrorBound((1,), (Fraction(10**6),))):
+        assert len(_sweep(Overflowing(problem), points, claim).doubtful) == len(points)
 
 
 def test_a_continuous_region_of_one_point_is_executed() -> None:
