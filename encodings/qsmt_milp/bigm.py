@@ -26,7 +26,7 @@ def activation(window: Window, *, floor: Exact | None = None, ceiling: Exact | N
 
 
 def confine(
-    builder: Builder, name: str, value: Linear, window: Window, bounds: Bounds, crossed: tuple[bool, bool]
+    builder: Builder, name: str, *, value: Linear, window: Window, bounds: Bounds, crossed: tuple[bool, bool]
 ) -> None:
     """The rows that make `value` the window's value, clamped.
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ from qsmt_milp.gap import CLEAR, step
 from qsmt_milp.model import Builder, Linear, Model
 from qsmt_milp.mps import write_mps
 from qsmt_milp.ranges import RULES as RANGE_RULES
-from qsmt_milp.ranges import Ranges, ranges
-from qsmt_milp.rules import RULES, put_network
+from qsmt_milp.ranges import Ranges, excess, ranges
+from qsmt_milp.rules import RULES, put_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,9 @@ class MilpEncoded:
     def decode(self, assignment: Mapping[str, Fraction]) -> tuple[Fraction, ...]:
         """The input that a solution describes: always a point of the region."""
         return tuple(
-            inputs.recovered(self.problem, i, assignment[f"x{i}"], assignment.get(inputs.code_name(i)))
+            inputs.recovered(
+                self.problem, i, value=assignment[f"x{i}"], code=assignment.get(inputs.code_name(i))
+            )
             for i in range(self.problem.input_size)
         )
 
@@ -67,22 +70,17 @@ class MilpEncoding:
         return RULES.supported & RANGE_RULES.supported
 
     def refuses(self, query: Query) -> str | None:
-        """None, or the value whose overflow is not monotone and may happen."""
-        obstacles = [o for known in _known(query) for o in known.obstacles]
-        return obstacles[0] if obstacles else None
+        """None, or the value that may overflow where that is not monotone, or grow too large for doubles."""
+        too_large = excess("x", inputs.region_range(query.problem))
+        return next(chain(too_large, *(known.obstacles for known in _known(query))), None)
 
     def encode(self, query: Query) -> MilpEncoded:
-        known = _known(query)
-        for obstacle in (o for part in known for o in part.obstacles):
+        if (obstacle := self.refuses(query)) is not None:
             raise BackendError(f"the milp encoding refuses this query: {obstacle}")
         problem, builder = query.problem, Builder()
-        x = inputs.variables(builder, problem)
-        reads = inputs.reals(problem, x), inputs.quantized(builder, problem, x)
-        r = put_network(builder, problem.reference, "r", reads[0], known[0])[query.output]
-        q = put_network(builder, problem.quantized, "q", reads[1], known[1])[query.output]
-        difference = (q * _unit(problem) - r) * query.side
+        difference = put_difference(builder, query)
         gap = step(problem, query.bound)
-        put_threshold(builder, difference, query.bound, gap)
+        put_threshold(builder, difference, bound=query.bound, gap=gap)
         enough = query.bound + CLEAR if gap is None else None
         fidelity = Fidelity.OVER if gap is None else Fidelity.EXACT
         return MilpEncoded(problem, builder.model(str(query), difference, enough), fidelity)
@@ -93,7 +91,17 @@ class MilpEncoding:
         return ours[::-1] if has_full_licence() else ours
 
 
-def put_threshold(builder: Builder, difference: Linear, bound: Fraction, gap: Fraction | None) -> None:
+def put_difference(builder: Builder, query: Query) -> Linear:
+    """`side * (quantized - reference)` of the output in question, with all the rows that define it."""
+    problem, (r_known, q_known) = query.problem, _known(query)
+    x = inputs.variables(builder, problem)
+    r_in, q_in = inputs.reals(problem, x), inputs.quantized(builder, problem, x)
+    r = put_output(builder, problem.reference, prefix="r", inputs=r_in, known=r_known, output=query.output)
+    q = put_output(builder, problem.quantized, prefix="q", inputs=q_in, known=q_known, output=query.output)
+    return (q * _unit(problem) - r) * query.side
+
+
+def put_threshold(builder: Builder, difference: Linear, *, bound: Fraction, gap: Fraction | None) -> None:
     """The row `difference > bound`: half a gap above it, or closed if there is none."""
     builder.at_least("threshold", difference, bound if gap is None else bound + gap / 2)
 

@@ -39,6 +39,11 @@ def variables(builder: Builder, problem: Problem) -> list[Linear]:
     return [builder.variable(f"x{i}", low, high, integer=integer) for i, (low, high) in enumerate(ends)]
 
 
+def region_range(problem: Problem) -> Range:
+    """Bounds of x."""
+    return _range(problem.region.lower, problem.region.upper)
+
+
 def reference_range(problem: Problem) -> Range:
     """Bounds of what a real network reads."""
     return _range(
@@ -69,14 +74,14 @@ def quantized(builder: Builder, problem: Problem, x: list[Linear]) -> list[Linea
         return reals(problem, x)
     if not has_codes(problem):
         return x
-    return [_code(builder, problem, i, v) for i, v in enumerate(x)]
+    return [_code(builder, problem, i=i, x=v) for i, v in enumerate(x)]
 
 
 def code_name(i: int) -> str:
     return f"q.x{i}"
 
 
-def _code(builder: Builder, problem: Problem, i: int, x: Linear) -> Linear:
+def _code(builder: Builder, problem: Problem, *, i: int, x: Linear) -> Linear:
     known, factor = quantized_range(problem), codes_per_unit(problem)
     low, high = int(known.lower[i]), int(known.upper[i])
     if low == high:
@@ -85,7 +90,7 @@ def _code(builder: Builder, problem: Problem, i: int, x: Linear) -> Linear:
     window = Window(scaled - HALF, scaled + HALF, 1, ends[1] - HALF, ends[0] + HALF)
     crossed = round_fraction(ends[0], INPUT_ROUNDING) < low, round_fraction(ends[1], INPUT_ROUNDING) > high
     code = builder.variable(code_name(i), low, high, integer=True)
-    confine(builder, code_name(i), code, window, (low, high), crossed)
+    confine(builder, code_name(i), value=code, window=window, bounds=(low, high), crossed=crossed)
     return code
 
 
@@ -96,7 +101,7 @@ def codes_per_unit(problem: Problem) -> Fraction:
     return problem.input_scale / kind.scale
 
 
-def recovered(problem: Problem, i: int, value: Fraction, code: Fraction | None) -> Fraction:
+def recovered(problem: Problem, i: int, *, value: Fraction, code: Fraction | None) -> Fraction:
     """A point of the region from a solver's value for x_i (and for its code, if it has one)."""
     low, high = problem.region.lower[i], problem.region.upper[i]
     if problem.region.model is InputModel.GRID:

@@ -50,27 +50,33 @@ RULES: Rules[Rule] = Rules("the exact bounds of the MILP encoding")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranges:
-    """The bounds of each value of one network by name, and why it may be beyond linear rows."""
+    """The bounds of each value of one network by name, and why it may be beyond linear rows, if it may."""
 
     of: dict[str, Range]
     obstacles: tuple[str, ...]
 
 
 def ranges(network: Network, start: Range, proved: Sequence[tuple[Interval, Interval]]) -> Ranges:
-    """Bounds of every value, given those of the input and the facts (pre, post) of each layer."""
-    facts: dict[str, list[Interval]] = {}
+    """Bounds of every value, given those of the input and the facts (pre, post) of each layer.
+
+    They end at the first value with an obstacle: nothing after it will be encoded.
+    """
+    facts = {v.name: list[Interval]() for v in (network.input, *(op.out for op in network.ops))}
     for layer, (pre, post) in zip(layers(network), proved, strict=True):
-        facts.setdefault(layer.pre.name, []).append(pre)
-        facts.setdefault(layer.post.name, []).append(post)
-    current, found, obstacles = start, {network.input.name: start}, list[str]()
-    for op in network.ops:
-        obstacles += _obstacles(op, current)
-        current = RULES[type(op)](op, current)
-        for interval in facts.get(op.out.name, ()):
-            current = _met(op.out, current, interval)
-        obstacles += _excess(op.out, current)
-        found[op.out.name] = current
-    return Ranges(found, tuple(obstacles))
+        facts[layer.pre.name].append(pre)
+        facts[layer.post.name].append(post)
+    found = {network.input.name: start}
+    obstacles = tuple(excess(f"%{network.input.name}", start))
+    for op in network.ops if not obstacles else ():
+        known = RULES[type(op)](op, found[op.x.name])
+        obstacles = tuple(_overflow(op, found[op.x.name], known))
+        for interval in facts[op.out.name] if not obstacles else ():
+            known = _met(op.out, known, interval)
+        obstacles += tuple(excess(f"%{op.out.name}", known))
+        if obstacles:
+            break
+        found[op.out.name] = known
+    return Ranges(found, obstacles)
 
 
 def _met(value: Value, own: Range, proved: Interval) -> Range:
@@ -88,13 +94,7 @@ def _met(value: Value, own: Range, proved: Interval) -> Range:
 
 @RULES.register(Affine)
 def _affine(op: Affine, x: Range) -> Range:
-    kind = op.out.type.element
-    if isinstance(kind, Real):
-        return _real_product(op, x)
-    exact = _product(*op.integers, x)
-    if not isinstance(kind, Accumulator) or not _wraps(kind, exact):
-        return exact
-    return Range(np.full_like(exact.lower, kind.min), np.full_like(exact.upper, kind.max))
+    return _real_product(op, x) if isinstance(op.out.type.element, Real) else _product(*op.integers, x)
 
 
 @RULES.register(Relu)
@@ -111,10 +111,8 @@ def _clamp(op: Clamp, x: Range) -> Range:
 
 @RULES.register(Requantize)
 def _requantize(op: Requantize, x: Range) -> Range:
-    rule = op.rule
-    if not _is_monotone(op, x):
-        return Range(np.full_like(x.lower, rule.target.min), np.full_like(x.upper, rule.target.max))
-    return Range(*(exact_array(map(rule.apply, end), end.shape) for end in (x.lower, x.upper)))
+    """By the images of both ends; of a rule that is not monotone there, this is not the range (see below)."""
+    return Range(*(exact_array(map(op.rule.apply, end), end.shape) for end in (x.lower, x.upper)))
 
 
 def _product(weight: ExactArray, bias: ExactArray, x: Range) -> Range:
@@ -146,24 +144,21 @@ def _double(value: Fraction, rounded: Callable[[Fraction], float]) -> Fraction:
 # --- what linear rows, or their solvers, cannot say ------------------------------------------------------------
 
 
-def _obstacles(op: Op, x: Range) -> Iterator[str]:
+def _overflow(op: Op, x: Range, out: Range) -> Iterator[str]:
     kind = op.out.type.element
-    if isinstance(op, Affine) and isinstance(kind, Accumulator):
-        if _wraps(kind, _product(*op.integers, x)):
+    if isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP:
+        if isinstance(op, Affine) and not out.within(kind.min, kind.max):
             yield f"the accumulator %{op.out.name} may wrap around on this region"
     elif isinstance(op, Requantize) and not _is_monotone(op, x):
         yield f"%{op.out.name} may overflow on this region, where {op.overflow} is not monotone"
 
 
-def _excess(value: Value, known: Range) -> Iterator[str]:
-    if not known.within(-(2**LARGEST), 2**LARGEST):
-        yield f"%{value.name} may exceed 2**{LARGEST}, too large beside the tolerances of solvers in doubles"
-
-
-def _wraps(kind: Accumulator, exact: Range) -> bool:
-    return kind.overflow is AccumulatorOverflow.WRAP and not exact.within(kind.min, kind.max)
-
-
 def _is_monotone(op: Requantize, x: Range) -> bool:
     pairs = zip(x.lower, x.upper, strict=True)
     return all(op.rule.is_monotone(low, high) for low, high in pairs)
+
+
+def excess(name: str, known: Range) -> Iterator[str]:
+    """Why values of this size are not given to a solver."""
+    if not known.within(-(2**LARGEST), 2**LARGEST):
+        yield f"{name} may exceed 2**{LARGEST}, too large beside the tolerances of solvers in doubles"

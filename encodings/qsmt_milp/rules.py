@@ -44,35 +44,35 @@ class Scope:
 
     def settle(self, value: Value, neurons: Neurons) -> list[Linear]:
         """The neurons of `value` as expressions, with the rows that define them."""
-        label = self.labels[value.name]
-        pairs = enumerate(zip(neurons, self.bounds(value), strict=True))
-        return [settled(self.builder, f"{label}.{i}", neuron, bounds) for i, (neuron, bounds) in pairs]
+        return [self.settle_one(value, i, neuron=neuron) for i, neuron in enumerate(neurons)]
+
+    def settle_one(self, value: Value, i: int, *, neuron: Neuron) -> Linear:
+        known = self.ranges.of[value.name]
+        bounds = known.lower[i], known.upper[i]
+        return settled(self.builder, f"{self.labels[value.name]}.{i}", neuron=neuron, bounds=bounds)
 
 
-def put_network(
-    builder: Builder, network: Network, prefix: str, inputs: list[Linear], known: Ranges
-) -> list[Linear]:
-    """The network's outputs as expressions of `inputs`, with the rows that define them."""
+def put_output(
+    builder: Builder, network: Network, *, prefix: str, inputs: list[Linear], known: Ranges, output: int
+) -> Linear:
+    """One output of the network as an expression of `inputs`, with the rows that define it."""
     scope = Scope(builder, labels(network, prefix), known)
     neurons = scope.neurons(network.input, inputs)
     for op in network.ops:
         neurons = RULES[type(op)](scope, op, neurons)
-    return scope.settle(network.output, neurons)
+    return scope.settle_one(network.output, output, neuron=neurons[output])
 
 
 def labels(network: Network, prefix: str) -> dict[str, str]:
-    """What the variables of each value are called: `q.h1` after the second activation, `q.h1a` within it."""
+    """What the variables of each value are called: `q.h1` after the second activation, `q.h1_0` within it."""
     found = {network.input.name: f"{prefix}.x"}
     for i, layer in enumerate(layers(network)):
-        found[layer.pre.name] = f"{prefix}.z{i}"
-        found |= {
-            op.out.name: f"{prefix}.h{i}{'abcdefgh'[k % 8]}" for k, op in enumerate(layer.activation[:-1])
-        }
-        found |= {op.out.name: f"{prefix}.h{i}" for op in layer.activation[-1:]}
+        found |= {op.out.name: f"{prefix}.h{i}_{k}" for k, op in enumerate(layer.activation)}
+        found |= {layer.post.name: f"{prefix}.h{i}", layer.pre.name: f"{prefix}.z{i}"}
     return found
 
 
-def settled(builder: Builder, name: str, neuron: Neuron, bounds: Bounds) -> Linear:
+def settled(builder: Builder, name: str, *, neuron: Neuron, bounds: Bounds) -> Linear:
     """The neuron, which lies within `bounds`, as an expression."""
     low, high = bounds
     if low == high:
@@ -80,11 +80,13 @@ def settled(builder: Builder, name: str, neuron: Neuron, bounds: Bounds) -> Line
     crossed = crosses(neuron, bounds)
     if neuron.rule is None and not any(crossed):
         return neuron.form
-    source = replace(neuron, form=named(builder, f"{name}.pre", neuron.form, (neuron.low, neuron.high)))
+    ends = neuron.low, neuron.high
+    source = replace(neuron, form=named(builder, f"{name}.pre", form=neuron.form, bounds=ends))
     if neuron.rule is not None and not fits_rows(neuron):
         return stairs(builder, name, source)
     value = builder.variable(name, low, high, integer=neuron.rule is not None)
-    confine(builder, name, value, window(builder, name, source, value), bounds, crossed)
+    rows = window(builder, name, neuron=source, value=value)
+    confine(builder, name, value=value, window=rows, bounds=bounds, crossed=crossed)
     return value
 
 
@@ -99,7 +101,7 @@ def crosses(neuron: Neuron, bounds: Bounds) -> tuple[bool, bool]:
     return below, above
 
 
-def named(builder: Builder, name: str, form: Linear, bounds: Bounds) -> Linear:
+def named(builder: Builder, name: str, *, form: Linear, bounds: Bounds) -> Linear:
     """`form` by a variable of its own, if it is a sum: several rows will read it."""
     if len(form.terms) <= 1:
         return form
@@ -115,7 +117,7 @@ def named(builder: Builder, name: str, form: Linear, bounds: Bounds) -> Linear:
 def _affine(scope: Scope, op: Affine, neurons: Neurons) -> Neurons:
     label, bounds = scope.labels[op.x.name], scope.bounds(op.x)
     inputs = [
-        named(scope.builder, f"{label}.{i}", form, bounds[i])
+        named(scope.builder, f"{label}.{i}", form=form, bounds=bounds[i])
         for i, form in enumerate(scope.settle(op.x, neurons))
     ]
     weight, bias = parameters(op)

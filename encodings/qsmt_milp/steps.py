@@ -45,7 +45,7 @@ def fits_rows(neuron: Neuron) -> bool:
     return max(p, q) <= MAX_FACTOR and p * max(-neuron.low, neuron.high) <= 2**LARGEST
 
 
-def window(builder: Builder, name: str, neuron: Neuron, value: Linear) -> Window:
+def window(builder: Builder, name: str, *, neuron: Neuron, value: Linear) -> Window:
     """What pins `value` to the neuron before its clamp."""
     if neuron.rule is None:
         return Window(neuron.form, neuron.form, 1, neuron.high, neuron.low)

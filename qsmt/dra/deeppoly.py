@@ -145,7 +145,8 @@ def _substitute(rows: FloatArray, constant: FloatArray, layer: RelaxedLayer) -> 
     positive, negative = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
     added = _matvec(positive, layer.upper_constant) + _matvec(negative, layer.lower_constant)
     constant = add_up(add_up(constant, added), layer.tiny)
-    sloped = positive * layer.upper_slope[:, None, :] + negative * layer.lower_slope[:, None, :]
+    sloped = positive * layer.upper_slope[:, None, :]
+    sloped += negative * layer.lower_slope[:, None, :]
     return sloped @ layer.linear.weight, constant
 
 

@@ -18,11 +18,15 @@ import numpy as np
 import pytest
 
 from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.requantize import Rational
 from qsmt.arith.rounding import Rounding
 from qsmt.dra.analysis import analyze_region
 from qsmt.encoding import Fidelity, Query
 from qsmt.facts import Facts
 from qsmt.interp.replay import replay
+from qsmt.ir.ops import Clamp, Op, Relu, Requantize, Value
+from qsmt.ir.types import Accumulator, TensorType
+from qsmt.ir.verify import verify
 from qsmt.problem import ErrorBound, InputModel, Problem, Region
 from qsmt.solver.base import Backend, Limits, Status
 from qsmt_milp import MilpEncoding
@@ -180,6 +184,46 @@ def test_gurobi_agrees_with_enumeration() -> None:
     if (reason := gurobi.available()) is not None:
         pytest.skip(reason)
     assert [m for i in QUICK for m in check(i, gurobi)] == []
+
+
+def in_two_roundings(of: Problem, rounding: Rounding) -> Problem:
+    """Each requantization takes a detour: clamp, round to a middle format, ReLU, clamp, round, clamp."""
+    ops: list[Op] = []
+    for op in of.quantized.ops:
+        steps = detour(op, rounding) if isinstance(op, Requantize) else [op]
+        for step in steps:
+            ops.append(replace(step, x=ops[-1].out) if ops else step)
+    return replace(of, quantized=verify(replace(of.quantized, ops=tuple(ops))))
+
+
+def detour(op: Requantize, rounding: Rounding) -> list[Op]:
+    """The ops, each of which still has to be told what it reads."""
+    target, source = op.out.type.element, op.x.type.element
+    assert isinstance(target, Fixed) and isinstance(source, Accumulator)
+    middle = Fixed(True, 7, target.frac + 1)
+    types = [op.x.type, *(TensorType(op.x.type.shape, t) for t in (middle, middle, middle, target, target))]
+    values = [Value(f"{op.out.name}.{k}", t) for k, t in enumerate(types)]
+    first, second = (
+        Rational(source.scale / middle.scale, rounding),
+        Rational(Fraction(1, 2), op.kind.rounding),
+    )
+    return [
+        Clamp(values[0], op.x, Fraction(-7), Fraction(90)),
+        Requantize(values[1], op.x, first, Overflow.SATURATE),
+        Relu(values[2], op.x),
+        Clamp(values[3], op.x, Fraction(1), Fraction(25)),
+        Requantize(values[4], op.x, second, Overflow.SATURATE_SYMMETRIC),
+        Clamp(values[5], op.x, None, Fraction(10)),
+    ]
+
+
+@pytest.mark.parametrize("rounding", Rounding)
+def test_activations_of_several_roundings_and_clamps(rounding: Rounding) -> None:
+    for index in (QUICK[list(Rounding).index(rounding)], QUICK[-1 - list(Rounding).index(rounding)]):
+        of = in_two_roundings(problem(index), rounding)
+        for facts in (tight_facts(of), no_facts(of)):
+            found = (mistake(asked, violated, HighsBackend()) for asked, violated in queries(of, facts))
+            assert [m for m in found if m is not None] == []
 
 
 def test_most_problems_whose_overflow_is_not_monotone_are_decided_where_it_cannot_happen() -> None:

@@ -32,15 +32,15 @@ FAULTS: dict[str, Fault] = {
     ),
     "threshold one step too high": (
         "qsmt_milp.encoding.put_threshold",
-        lambda f: lambda b, d, bound, gap: f(b, d, bound + gap, gap),
+        lambda f: lambda b, d, *, bound, gap: f(b, d, bound=bound + gap, gap=gap),
     ),
     "threshold one step too low": (
         "qsmt_milp.encoding.put_threshold",
-        lambda f: lambda b, d, bound, gap: f(b, d, bound - gap, gap),
+        lambda f: lambda b, d, *, bound, gap: f(b, d, bound=bound - gap, gap=gap),
     ),
     "strict bound as a closed row": (
         "qsmt_milp.encoding.put_threshold",
-        lambda f: lambda b, d, bound, gap: f(b, d, bound, None),
+        lambda f: lambda b, d, *, bound, gap: f(b, d, bound=bound, gap=None),
     ),
     "M too small": (
         "qsmt_milp.bigm.activation",
@@ -48,11 +48,11 @@ FAULTS: dict[str, Fault] = {
     ),
     "the wrong side": (
         "qsmt_milp.encoding.put_threshold",
-        lambda f: lambda b, d, bound, gap: f(b, d * -1, bound, gap),
+        lambda f: lambda b, d, *, bound, gap: f(b, d * -1, bound=bound, gap=gap),
     ),
     "input scale missing": ("qsmt_milp.inputs.reals", lambda _: lambda problem, x: x),
     "the output's scale missing": ("qsmt_milp.encoding._unit", lambda _: lambda problem: Fraction(1)),
-    "rounded inputs moved": ("qsmt_milp.inputs.recovered", lambda f: lambda p, i, v, c: p.region.lower[i]),
+    "rounded inputs moved": ("qsmt_milp.inputs.recovered", lambda f: lambda p, i, **_: p.region.lower[i]),
 }
 
 

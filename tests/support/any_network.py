@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -16,10 +17,11 @@ from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.real import RealTensor, frozen
 from qsmt.arith.requantize import Rational, RequantKind, Shift
 from qsmt.arith.rounding import Rounding
-from qsmt.ir.network import Network
+from qsmt.ir.network import Network, layers
 from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
 from qsmt.ir.verify import accumulator_range, verify
+from qsmt.problem import ErrorBound, InputModel, Problem, Region
 
 TAME = [Fraction(n, d) for n in range(-5, 6) for d in (1, 2, 8)]
 WILD = [
@@ -28,16 +30,16 @@ WILD = [
 ]
 
 
-def real_network(seed: int, *, wild: bool = True) -> Network:
+def real_network(seed: int, *, wild: bool = True, sizes: Sequence[int] | None = None) -> Network:
     """A real network; `wild`: with weights of all magnitudes, and with some that are not doubles."""
     rng = Random(seed)
     pool = TAME + WILD if wild else TAME
-    x = source = Value("x", TensorType((rng.randint(1, 4),), Real()))
+    sizes = sizes or [rng.randint(1, 4) for _ in range(rng.randint(2, 4))]
+    x = source = Value("x", TensorType((sizes[0],), Real()))
     ops: list[Op] = []
-    for i in range(rng.randint(1, 3)):
-        shape = (rng.randint(1, 4), x.size)
-        weight, bias = _reals(rng, f"w{i}", shape, pool), _reals(rng, f"b{i}", shape[:1], pool)
-        ops.append(Affine(Value(f"z{i}", TensorType(shape[:1], Real())), x, weight, bias))
+    for i, (n, m) in enumerate(pairwise(sizes)):
+        weight, bias = _reals(rng, f"w{i}", (m, n), pool), _reals(rng, f"b{i}", (m,), pool)
+        ops.append(Affine(Value(f"z{i}", TensorType((m,), Real())), x, weight, bias))
         for k in range(rng.randint(0, 2)):
             ops.append(_activation(rng, f"h{i}.{k}", ops[-1].out, pool))
         x = ops[-1].out
@@ -117,8 +119,12 @@ def _on_codes(rng: Random, name: str, x: Value) -> list[Op]:
 
 
 def _requantize(rng: Random, name: str, x: Value) -> Requantize:
-    source, target = x.type.element, _format(rng)
+    source = x.type.element
     assert not isinstance(source, Real)
+    target = _format(rng)
+    if rng.random() < 0.8:  # a few bits are dropped: ties and both ends of the range are met
+        binary = source.scale.denominator.bit_length() - source.scale.numerator.bit_length()
+        target = Fixed(rng.random() < 0.8, rng.randint(2, 9), binary - rng.randint(-1, 3))
     kind = _kind(rng, source.scale / target.scale)
     return Requantize(Value(name, TensorType(x.type.shape, target)), x, kind, rng.choice(list(Overflow)))
 
@@ -144,3 +150,20 @@ def reals_of(network: Network, seed: int, *, count: int = 6) -> list[tuple[Fract
     """Inputs of a real network, of all magnitudes."""
     rng = Random(seed)
     return [tuple(rng.choice(TAME + WILD) for _ in range(network.input.size)) for _ in range(count)]
+
+
+def any_problem(seed: int, *, model: InputModel, wild: bool = True) -> Problem:
+    """An integer network beside an unrelated real one of the same shape, on the integer one's whole format."""
+    rng, network = Random(seed), integer_network(seed)
+    sizes = [network.input.size, *(layer.pre.size for layer in layers(network))]
+    kind = network.input.type.element
+    assert isinstance(kind, Fixed)
+    scale = kind.scale * rng.choice([Fraction(1), Fraction(4), Fraction(1, 3), Fraction(256, 255)])
+    factor = Fraction(1) if model is InputModel.GRID else kind.scale / scale
+    return Problem(
+        reference=real_network(seed, wild=wild, sizes=sizes),
+        quantized=network,
+        region=Region(model, (kind.min * factor,) * sizes[0], (kind.max * factor,) * sizes[0]),
+        input_scale=scale,
+        claim=ErrorBound(tuple(range(sizes[-1])), (Fraction(1),) * sizes[-1]),
+    )

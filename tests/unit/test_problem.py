@@ -169,7 +169,7 @@ def test_a_problem_that_is_only_unusual_is_allowed(make: Callable[[], Problem]) 
 
 def test_a_bound_belongs_to_its_output() -> None:
     bounds = claim((2, 0), 5, F(1, 3))
-    assert (bounds.of(2), bounds.of(0)) == (5, F(1, 3))
+    assert (bounds.of(2), bounds.of(0)) == (F(5), F(1, 3))
 
 
 def test_layers_are_aligned_in_order() -> None:

@@ -339,4 +339,4 @@ def test_any_value_of_any_key_loads_and_executes_or_is_one_clear_line(model: str
             else:
                 replay(problem, [problem.region.lower, problem.region.upper])
                 outcomes["loaded"] += 1
-    assert min(outcomes.values()) > 20
+    assert min(outcomes.values()) >= 20

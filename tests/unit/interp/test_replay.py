@@ -16,6 +16,7 @@ from tests.support import naive
 from tests.support.networks import Recipe, random_problem, with_bound
 
 F = Fraction
+HALF, ZERO = F(1, 2), F(0)
 
 REFERENCE = """
 network @r runtime "real" {
@@ -36,15 +37,14 @@ network @q runtime "ideal" {
 """Reads half units; its outputs are x and -x/4."""
 
 
-def problem(
-    model: InputModel, *, scale: F = F(1, 2), low: F = F(-8), high: F = F(7), bound: F = F(1)
-) -> Problem:
+def problem(model: InputModel, *, scale: F = HALF, low: int = -8, high: int = 7) -> Problem:
+    """The claim that each output differs by at most 1."""
     return Problem(
         reference=parse(REFERENCE),
         quantized=parse(QUANTIZED),
-        region=Region(model, (low,), (high,)),
+        region=Region(model, (F(low),), (F(high),)),
         input_scale=scale,
-        claim=ErrorBound((0, 1), (bound, bound)),
+        claim=ErrorBound((0, 1), (F(1), F(1))),
     )
 
 
@@ -109,7 +109,7 @@ def test_replay_is_the_plain_execution_of_both_networks(model: InputModel, seed:
 # --- when a claim is violated ---------------------------------------------------------------------------
 
 
-def execution(first: F, second: F, *, x: F = F(0)) -> Execution:
+def execution(first: F, second: F, *, x: F = ZERO) -> Execution:
     """An execution with these differences."""
     return Execution((x,), (F(0), F(0)), (first, second))
 
@@ -141,14 +141,14 @@ def test_a_bound_of_zero_is_violated_by_any_difference() -> None:
 
 
 def test_no_claim_is_violated_outside_its_region() -> None:
-    claim = problem(InputModel.GRID, low=F(-2), high=F(3))
+    claim = problem(InputModel.GRID, low=-2, high=3)
     for x, inside in ((F(-2), True), (F(3), True), (F(-3), False), (F(4), False), (F(1, 2), False)):
         assert violated(claim, execution(F(9), F(0), x=x)) == (0 if inside else None)
-    continuous = problem(InputModel.CONTINUOUS, low=F(-2), high=F(3))
+    continuous = problem(InputModel.CONTINUOUS, low=-2, high=3)
     for x, inside in ((F(1, 2), True), (F(3), True), (F(3) + F(1, 10**40), False)):
         assert violated(continuous, execution(F(9), F(0), x=x)) == (0 if inside else None)
 
 
 def test_points_outside_the_region_are_executed_all_the_same() -> None:
-    (found,) = replay(problem(InputModel.GRID, low=F(0), high=F(1)), [(F(-8),)])
+    (found,) = replay(problem(InputModel.GRID, low=0, high=1), [(F(-8),)])
     assert found.quantized == (F(-4), F(1))

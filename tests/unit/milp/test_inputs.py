@@ -127,7 +127,7 @@ def test_an_input_on_the_edge_of_its_cell_is_moved_into_it() -> None:
     whole = Region(InputModel.CONTINUOUS, (kind.min / factor,), (kind.max / factor,))
     problem = replace(problem, region=whole)
     for code, edge in itertools.product(range(kind.min, kind.max + 1), (-1, 1)):
-        x = inputs.recovered(problem, 0, (code + edge * inputs.HALF) / factor, Fraction(code))
+        x = inputs.recovered(problem, 0, value=(code + edge * inputs.HALF) / factor, code=Fraction(code))
         assert kind.encode(x * problem.input_scale, INPUT_ROUNDING) == code
         assert abs(x * factor - code) <= inputs.HALF and whole.contains((x,))
 

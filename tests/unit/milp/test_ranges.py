@@ -23,7 +23,7 @@ from qsmt.problem import Problem
 from qsmt.solver.base import Limits, Status
 from qsmt_milp import MilpEncoding, inputs
 from qsmt_milp.backends.highs import HighsBackend
-from qsmt_milp.ranges import RULES, Ranges, _double, ranges
+from qsmt_milp.ranges import RULES, Range, Ranges, _double, excess, ranges
 from qsmt_milp.rules import RULES as ROW_RULES
 from tests.support.networks import Recipe, random_problem
 from tests.unit.milp.oracle import SIDES, executions, no_facts, points, query, tight_facts
@@ -125,10 +125,23 @@ def test_an_accumulator_that_may_wrap_is_refused_and_one_that_cannot_is_not() ->
         ENCODING.encode(asked[1])
 
 
-def test_values_that_solvers_cannot_tell_apart_are_refused() -> None:
-    problem = random_problem(1, Recipe(input_scale=Fraction(2) ** 60))
-    reason = ENCODING.refuses(query(problem, Fraction(0), 1, no_facts(problem)))
-    assert reason == "%z0 may exceed 2**44, too large beside the tolerances of solvers in doubles"
+TOO_LARGE = "{} may exceed 2**44, too large beside the tolerances of solvers in doubles"
+
+
+def test_values_that_solvers_cannot_tell_apart_are_refused_unless_facts_bound_them() -> None:
+    problem = random_problem(1, Recipe())
+    x = Range(np.array([-(2**44)] * 2, dtype=object), np.array([2**44] * 2, dtype=object))
+    unknown, known = (Interval(np.full(3, -a), np.full(3, a)) for a in (inf, 1.0))
+    last = Interval(np.full(1, -inf), np.full(1, inf))
+    refused = ranges(problem.reference, x, [(unknown, unknown), (last, last)])
+    assert refused.obstacles == (TOO_LARGE.format("%z0"),)
+    assert ranges(problem.reference, x, [(known, known), (last, last)]).obstacles == ()
+
+
+def test_too_large_inputs_are_refused() -> None:
+    problem = random_problem(1, Recipe(input_scale=Fraction(2**60)))
+    assert ENCODING.refuses(query(problem, Fraction(0), 1, no_facts(problem))) == TOO_LARGE.format("%x")
+    assert list(excess("x", inputs.region_range(problem))) == []
 
 
 @pytest.mark.parametrize("overflow", [Overflow.WRAP, Overflow.SATURATE_ZERO])

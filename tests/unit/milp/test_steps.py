@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,12 @@ from qsmt_milp.bigm import Bounds
 from qsmt_milp.model import Builder, Exact, Linear, Model
 from qsmt_milp.neuron import Neuron, clamp
 from qsmt_milp.rules import settled
-from qsmt_milp.steps import fits_rows, stairs, window
+from qsmt_milp.steps import Window, fits_rows, stairs, window
 from tests.unit.milp.oracle import Fault, plant
 
 CASES = 600
 Clamp: TypeAlias = tuple[Exact | None, Exact | None]
-Put: TypeAlias = Callable[[Builder, str, Neuron, Bounds], Linear]
+Put: TypeAlias = Callable[..., Linear]
 
 STEPS = (1, 2, 3, 4, 5, 6, 8)  # denominators: even, odd, powers of two
 
@@ -50,7 +50,7 @@ def graph(neuron: Neuron, bounds: Bounds, put: Put | None = None) -> set[tuple[i
     """The pairs (acc, y) that the neuron's rows allow."""
     builder = Builder()
     acc = builder.variable("acc", neuron.low, neuron.high, integer=True)
-    value = (put or settled)(builder, "y", replace(neuron, form=acc), bounds)
+    value = (put or settled)(builder, "y", neuron=replace(neuron, form=acc), bounds=bounds)
     found = solutions(builder.model("", value))
     y = sum(
         (float(c) * found[:, i] for i, c in value.terms.items()), np.full(len(found), float(value.constant))
@@ -119,7 +119,7 @@ def test_the_random_neurons_cover_every_form_of_row() -> None:
     for case in unstable:
         builder = Builder()
         acc = builder.variable("acc", case.neuron.low, case.neuron.high, integer=True)
-        settled(builder, "y", replace(case.neuron, form=acc), case.bounds)
+        settled(builder, "y", neuron=replace(case.neuron, form=acc), bounds=case.bounds)
         names |= {v.name for v in builder.model("", acc).variables}
     assert names == {"acc", "y", "y.on", "y.full", "y.neg", "y.odd", "y.pairs"}
 
@@ -150,7 +150,7 @@ def test_a_rounding_whose_sign_and_ties_are_settled_needs_no_binary() -> None:
         rule = Requantization(Rational(Fraction(1, 4), rounding), Overflow.SATURATE, Fixed(False, 8, 0))
         builder = Builder()
         neuron = Neuron(builder.variable("acc", -9, 90, integer=True), -9, 90).requantized(rule)
-        window(builder, "y", neuron, builder.variable("y", 0, 23, integer=True))
+        window(builder, "y", neuron=neuron, value=builder.variable("y", 0, 23, integer=True))
         binaries[rounding] = len(builder.model("", neuron.form).variables) - 2
     assert {r for r, n in binaries.items() if n} == {Rounding.HALF_EVEN}
 
@@ -158,7 +158,7 @@ def test_a_rounding_whose_sign_and_ties_are_settled_needs_no_binary() -> None:
 # --- the staircase ----------------------------------------------------------------------------------------
 
 
-def put_stairs(builder: Builder, name: str, neuron: Neuron, bounds: Bounds) -> Linear:
+def put_stairs(builder: Builder, name: str, *, neuron: Neuron, bounds: Bounds) -> Linear:
     return stairs(builder, name, neuron)
 
 
@@ -194,7 +194,7 @@ def test_stable_neurons_cost_nothing() -> None:
         builder = Builder()
         acc = builder.variable("acc", low, high, integer=False)
         neuron = Neuron(acc, low, high).clamped(0, None)
-        value = settled(builder, "y", neuron, (neuron(low), neuron(high)))
+        value = settled(builder, "y", neuron=neuron, bounds=(neuron(low), neuron(high)))
         assert dict(value.terms) == want
         model = builder.model("", value)
         assert len(model.variables) == 1 and not model.rows
@@ -213,14 +213,16 @@ FAULTS: dict[str, Fault] = {
     "half-even as half-up": ("qsmt_milp.steps._half_even", lambda _: _as_half_up),
     "bounds one too narrow": (
         "tests.unit.milp.test_steps.settled",
-        lambda f: lambda b, name, n, ends: f(b, name, n, (ends[0], max(ends[0], ends[1] - 1))),
+        lambda f: (
+            lambda b, name, *, neuron, bounds: f(
+                b, name, neuron=neuron, bounds=(bounds[0], max(bounds[0], bounds[1] - 1))
+            )
+        ),
     ),
 }
 
 
-def _as_half_up(_builder: Builder, _name: str, neuron: Neuron, _value: Linear) -> Any:
-    from qsmt_milp.steps import Window
-
+def _as_half_up(_builder: Builder, _name: str, neuron: Neuron, _value: Linear) -> Window:
     assert neuron.rule is not None
     p, q = neuron.rule.kind.multiplier.as_integer_ratio()
     above = neuron.form * p + q // 2

@@ -1,0 +1,100 @@
+"""Where the published implementation is unsound, on real networks: our bounds contain the exact value.
+
+The four cases are known to the last printed digit from exact arithmetic: an input clipped before the
+reference is analysed, output bounds rounded to the hidden grid (two cases), and no outward rounding.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from qsmt.dra.analysis import analyze_region
+from qsmt.dra.domain import Mode
+from qsmt.facts import Interval
+from qsmt.frontend.base import load_network
+from qsmt.frontend.fixed_point import quantize
+from qsmt.frontend.formats import FixedPointScheme, FormatSpec
+from qsmt.interp.replay import Execution, replay
+from qsmt.problem import ErrorBound, InputModel, Problem, Region
+from tests.support.shared import shared_data
+
+F = Fraction
+ACAS_INPUT, MNIST_INPUT = FormatSpec(8, 8, signed=True), FormatSpec(8, 8, signed=False)
+
+
+def published(network: str, bits: int, lower: list[int], upper: list[int]) -> Problem:
+    """A published fixed-point task: the reference reads x / 255, the quantized network x / 256."""
+    reference = load_network(shared_data() / network)
+    mnist = "mnist" in network
+    scheme = FixedPointScheme(
+        input=MNIST_INPUT if mnist else ACAS_INPUT,
+        weights=FormatSpec(bits, bits - 1 if mnist else bits - 2),
+        bias=FormatSpec(bits, bits - 2),
+        hidden=FormatSpec(bits, bits - 2, signed=False),
+    )
+    region = Region(InputModel.GRID, tuple(map(F, lower)), tuple(map(F, upper)))
+    quantized = quantize(reference, scheme).network
+    return Problem(reference, quantized, region, F(1, 255), ErrorBound((0,), (F(1),)))
+
+
+def acas(name: str, bits: int, lower: list[int], upper: list[int]) -> Problem:
+    return published(f"acasxu/onnx/ACASXU_run2a_{name}_batch_2000.onnx", bits, lower, upper)
+
+
+def exactly(problem: Problem, x: list[int]) -> Execution:
+    point = tuple(map(F, x))
+    assert problem.region.contains(point)
+    return replay(problem, [point])[0]
+
+
+def contains(bound: Interval, output: int, value: Fraction) -> bool:
+    return F(float(bound.lower[output])) <= value <= F(float(bound.upper[output]))
+
+
+@pytest.mark.parametrize("bits", [4, 6, 8, 10])
+def test_the_reference_reads_the_input_as_it_is_and_not_clipped(bits: int) -> None:
+    point = [127, 92, 0, 0, -61]
+    problem = acas("1_1", bits, point, point)
+    value = exactly(problem, point).reference[0]
+    assert abs(value - F("-0.0219226473")) < F(1, 10**10)
+    for mode in Mode:
+        facts = analyze_region(problem, mode)
+        bound = facts.layers[-1].reference_post
+        assert contains(bound, 0, value) and bound.width[0] < 1e-12
+        assert not contains(bound, 0, F("-0.0219234171"))  # what was claimed
+        assert contains(facts.difference, 0, exactly(problem, point).difference[0])
+
+
+def test_output_bounds_are_not_rounded_to_the_hidden_grid() -> None:
+    problem = acas("1_5", 6, [-3] * 5, [3] * 5)
+    value = exactly(problem, [-3, -3, -3, -3, 3]).difference[0]
+    assert abs(value - F("0.0121834590176")) < F(1, 10**13)
+    assert not F("0.019599162") <= value <= F("0.020612331")  # what was claimed
+    for mode in Mode:
+        assert contains(analyze_region(problem, mode).difference, 0, value)
+
+
+def test_a_bound_that_was_proved_by_rounding_to_the_hidden_grid_is_false() -> None:
+    rows = (shared_data() / "mnist" / "qebverif30.csv").read_text().splitlines()
+    image = next([int(v) for v in row.split(",")[2:]] for row in rows if row.startswith("3236,"))
+    problem = published("qebverif/P1_mnist_784-100-10.onnx", 4, image, image)
+    value = exactly(problem, image).difference[7]
+    assert abs(value - F("-0.9704317")) < F(1, 10**7)
+    for mode in Mode:
+        bound = analyze_region(problem, mode).difference
+        assert contains(bound, 7, value)
+        assert not contains(bound, 7, F("-0.8454318"))  # what was claimed
+        assert bound.upper[7] < -0.9  # the bound 0.9 is refuted, not proved
+
+
+def test_bounds_are_rounded_outward() -> None:
+    problem = acas("3_3", 4, [113, -61, -105, 28, 82], [118, -56, -100, 33, 87])
+    claimed = F(0.020569590851664543)
+    value = exactly(problem, [118, -61, -100, 33, 82]).difference[0]
+    assert F(20, 10**10) < value - claimed < F(21, 10**10)
+    for mode in Mode:
+        bound = analyze_region(problem, mode).difference
+        assert contains(bound, 0, value)
+    assert F(float(bound.upper[0])) - value < F(1, 10**13)  # and not by being loose
