@@ -42,10 +42,13 @@ def check(problem: Problem, *, seed: int, most: int) -> int:
     return len(points)
 
 
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 @pytest.mark.parametrize(("rounding", "overflow", "rational"), KINDS)
-def test_all_points_of_small_grids_are_inside(rounding: Rounding, overflow: Overflow, rational: bool) -> None:
+def test_all_points_of_small_grids_are_inside(
+    rounding: Rounding, overflow: Overflow, rational: bool, seed: int
+) -> None:
     style = Style((3, 4, 3, 2), rounding, overflow, rational, radius=4)
-    assert sum(check(wild_problem(seed, style), seed=seed, most=729) for seed in range(3)) > 600
+    assert check(wild_problem(seed, style), seed=seed, most=729) > 100
 
 
 @pytest.mark.parametrize(("rounding", "overflow", "rational"), KINDS)

@@ -8,7 +8,23 @@ from math import inf, nextafter
 import numpy as np
 import pytest
 
-from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, down, float_down, float_up, gamma, inflate, up
+from qsmt.arith.outward import (
+    SMALLEST,
+    SMALLEST_NORMAL,
+    UNIT_ROUNDOFF,
+    add_down,
+    add_up,
+    down,
+    float_down,
+    float_up,
+    gamma,
+    inflate,
+    step,
+    times_down,
+    times_up,
+    two_sum,
+    up,
+)
 
 LARGEST = float(np.finfo(np.float64).max)
 U = Fraction(UNIT_ROUNDOFF)
@@ -116,3 +132,94 @@ def test_without_inflation_some_sums_would_be_too_small() -> None:
         a, b = products(rng, 200, 3)
         short += Fraction(float(a @ b)) < summed(a, b)
     assert short > 10
+
+
+# --- sums and products rounded one way --------------------------------------------------------------------
+
+AWKWARD = [
+    0.0,
+    1.0,
+    -1.0,
+    0.1,
+    -1 / 3,
+    2.0**53 + 2,
+    1e16,
+    -1e16,
+    1e300,
+    -1e300,
+    2.0**-1022,
+    3 * SMALLEST,
+    -SMALLEST,
+]
+
+
+def pairs(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Doubles of all magnitudes against each other, near each other, and against awkward ones."""
+    rng = np.random.default_rng(seed)
+    spread = rng.uniform(-1, 1, 400) * 2.0 ** rng.integers(-1040, 1000, 400)
+    close = spread * -(1 + rng.integers(-3, 4, 400) * 2.0**-52)
+    grid = np.array(np.meshgrid(AWKWARD, AWKWARD)).reshape(2, -1)
+    return np.concatenate([spread, spread, grid[0]]), np.concatenate([spread[::-1], close, grid[1]])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sum_is_enclosed_and_exact_where_it_is_a_double(seed: int) -> None:
+    a, b = pairs(seed)
+    for x, y, low, high in zip(*(v.tolist() for v in (a, b, add_down(a, b), add_up(a, b))), strict=True):
+        exact = Fraction(x) + Fraction(y)
+        assert Fraction(low) <= exact <= Fraction(high)
+        assert Fraction(high) - Fraction(low) <= abs(exact) * 4 * U + 4 * Fraction(SMALLEST)
+        if Fraction(float(exact)) == exact:
+            assert low == high
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_error_of_a_sum_is_found_exactly(seed: int) -> None:
+    a, b = pairs(seed)
+    for x, y, total, error in zip(*(v.tolist() for v in (a, b, *two_sum(a, b))), strict=True):
+        assert Fraction(total) + Fraction(error) == Fraction(x) + Fraction(y)
+
+
+def test_a_sum_that_overflows_is_unbounded_above() -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        for x, y in ((1e308, 1e308), (inf, -1e308), (-inf, inf)):
+            assert add_up(np.array([x]), np.array([y]))[0] == inf
+
+
+FACTORS = [
+    Fraction(0),
+    Fraction(1),
+    Fraction(1, 3),
+    Fraction(255),
+    Fraction(1, 2**60),
+    Fraction(2**40),
+    1 + U / 3,
+]
+
+
+@pytest.mark.parametrize("factor", FACTORS, ids=str)
+def test_a_multiple_is_enclosed_and_exact_for_a_power_of_two(factor: Fraction) -> None:
+    values = np.concatenate([pairs(5)[0], AWKWARD])
+    values = values[np.abs(values) < 1e290]
+    power = factor != 0 and factor.numerator.bit_count() == factor.denominator.bit_count() == 1
+    low, high = times_down(values, factor), times_up(values, factor)
+    for x, below, above in zip(*(v.tolist() for v in (values, low, high)), strict=True):
+        exact = Fraction(x) * factor
+        assert Fraction(below) <= exact <= Fraction(above)
+        assert Fraction(above) - Fraction(below) <= abs(exact) * 8 * U + 8 * Fraction(SMALLEST)
+        if power and abs(exact) >= Fraction(SMALLEST_NORMAL):
+            assert below == above
+
+
+def test_a_multiple_that_overflows_is_bounded_by_infinity() -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        bounds = times_up(np.array([1e300, -1e300]), Fraction(10) ** 300 * 3)
+    assert bounds[0] == inf
+    assert bounds[1] >= -LARGEST
+
+
+def test_a_step_reaches_the_next_double() -> None:
+    values = np.concatenate([pairs(7)[0], AWKWARD])
+    sizes = step(values)
+    assert (values + sizes >= np.nextafter(values, np.inf)).all()
+    assert (values - sizes <= np.nextafter(values, -np.inf)).all()

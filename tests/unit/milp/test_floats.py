@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_bounds_of_variables_are_rounded_outward() -> None:
 # --- MPS ----------------------------------------------------------------------------------------------------
 
 
-def read_back(path: Path) -> object:
+def read_back(path: Path) -> Any:
     solver = _quiet(highspy)
     assert solver.readModel(str(path)) == highspy.HighsStatus.kOk
     return solver
@@ -103,7 +104,7 @@ def test_a_file_holds_the_same_doubles(tmp_path: Path) -> None:
     )
     encoded = ENCODING.encode(query(problem, Fraction(1, 10), -1, tight_facts(problem)))
     encoded.write(tmp_path / "query.mps")
-    floats, lp = to_floats(encoded.model), read_back(tmp_path / "query.mps").getLp()  # type: ignore[attr-defined]
+    floats, lp = to_floats(encoded.model), read_back(tmp_path / "query.mps").getLp()
     assert list(lp.col_names_) == [v.name for v in encoded.model.variables]
     assert list(lp.row_names_) == [r.name for r in encoded.model.rows]
     for ours, theirs in (
@@ -123,9 +124,9 @@ def test_a_file_holds_the_same_doubles(tmp_path: Path) -> None:
     }
 
 
-def entries(lp: object) -> dict[tuple[int, int], float]:
+def entries(lp: Any) -> dict[tuple[int, int], float]:
     """The matrix of a HighsLp, which is column-wise after reading."""
-    matrix = lp.a_matrix_  # type: ignore[attr-defined]
+    matrix = lp.a_matrix_
     assert matrix.format_ == highspy.MatrixFormat.kColwise
     starts, index, value = list(matrix.start_), list(matrix.index_), list(matrix.value_)
     return {(index[k], j): value[k] for j in range(len(starts) - 1) for k in range(starts[j], starts[j + 1])}
@@ -142,8 +143,8 @@ def test_a_file_has_the_answer_of_the_query(seed: int, tmp_path: Path) -> None:
             encoded = ENCODING.encode(query(problem, bound, side, tight_facts(problem)))
             encoded.write(tmp_path / "query.mps")
             solver = read_back(tmp_path / "query.mps")
-            solver.run()  # type: ignore[attr-defined]
-            infeasible = solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible  # type: ignore[attr-defined]
+            solver.run()
+            infeasible = solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible
             assert infeasible == (bound == top)
 
 

@@ -1,4 +1,4 @@
-"""Where the published implementation is unsound, on real networks: our bounds contain the exact value.
+"""Published networks: our bounds hold where the published implementation is unsound, and are no looser elsewhere.
 
 The four cases are known to the last printed digit from exact arithmetic: an input clipped before the
 reference is analysed, output bounds rounded to the hidden grid (two cases), and no outward rounding.
@@ -6,12 +6,14 @@ reference is analysed, output bounds rounded to the hidden grid (two cases), and
 
 from __future__ import annotations
 
+import csv
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
-from qsmt.dra.analysis import analyze_region
-from qsmt.dra.domain import Mode
+from qsmt.dra.analysis import analyze, analyze_region
+from qsmt.dra.domain import Boxes, Mode
 from qsmt.facts import Interval
 from qsmt.frontend.base import load_network
 from qsmt.frontend.fixed_point import quantize
@@ -41,6 +43,12 @@ def published(network: str, bits: int, lower: list[int], upper: list[int]) -> Pr
 
 def acas(name: str, bits: int, lower: list[int], upper: list[int]) -> Problem:
     return published(f"acasxu/onnx/ACASXU_run2a_{name}_batch_2000.onnx", bits, lower, upper)
+
+
+def mnist_images() -> list[list[str]]:
+    """The published test images: id, label, pixels."""
+    lines = (shared_data() / "mnist" / "qebverif30.csv").read_text().splitlines()
+    return [line.split(",") for line in lines if not line.startswith("#")]
 
 
 def exactly(problem: Problem, x: list[int]) -> Execution:
@@ -77,8 +85,7 @@ def test_output_bounds_are_not_rounded_to_the_hidden_grid() -> None:
 
 
 def test_a_bound_that_was_proved_by_rounding_to_the_hidden_grid_is_false() -> None:
-    rows = (shared_data() / "mnist" / "qebverif30.csv").read_text().splitlines()
-    image = next([int(v) for v in row.split(",")[2:]] for row in rows if row.startswith("3236,"))
+    image = next([int(v) for v in pixels] for i, _, *pixels in mnist_images() if i == "3236")
     problem = published("qebverif/P1_mnist_784-100-10.onnx", 4, image, image)
     value = exactly(problem, image).difference[7]
     assert abs(value - F("-0.9704317")) < F(1, 10**7)
@@ -98,3 +105,22 @@ def test_bounds_are_rounded_outward() -> None:
         bound = analyze_region(problem, mode).difference
         assert contains(bound, 0, value)
     assert F(float(bound.upper[0])) - value < F(1, 10**13)  # and not by being loose
+
+
+@pytest.mark.parametrize("bits", [4, 6, 8, 10])
+@pytest.mark.parametrize("name", ["P1_mnist_784-100-10", "P2_mnist_784-100-100-10"])
+def test_interval_mode_is_not_looser_than_published(name: str, bits: int) -> None:
+    """Mode for mode, image by image (radius 3, the predicted class): the sum of the hidden widths too."""
+    folder = shared_data()
+    rows = csv.DictReader((folder / "qebverif" / "published_widths.csv").read_text().splitlines())
+    wanted = [r for r in rows if (r["network"], r["bits"], r["mode"]) == (name[:2], str(bits), "interval")]
+    images = {int(i): (int(label), pixels) for i, label, *pixels in mnist_images()}
+    problem = published(f"qebverif/{name}.onnx", bits, [0] * 784, [0] * 784)
+    assert len(wanted) == 30
+    for row in wanted[::5]:
+        label, pixels = images[int(row["mnist_test_id"])]
+        x = np.array([[float(v) for v in pixels]])
+        facts = analyze(problem, Boxes(np.maximum(x - 3, 0), np.minimum(x + 3, 255)))[0]
+        hidden = sum(float(layer.difference_post.width.sum()) for layer in facts.layers[:-1])
+        assert facts.difference.width[label] <= float(row["output_width"]) * (1 + 1e-6)
+        assert hidden <= float(row["hidden_width_sum"]) * (1 + 1e-6)
