@@ -44,6 +44,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## a controller proved at 8 bits, refuted at 4, and the provable bound per bit width
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/pendulum/demo.sh
 
+# One thread each for linear algebra: two processes on two cores that spin for each other are many times slower.
 test: $(STAMP) ## all tests, on two processes
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import floor
+from math import floor, isfinite
 from pathlib import Path
 from typing import Any
 
 from qsmt.encoding import Fidelity, Query
+from qsmt.errors import BackendError
 from qsmt.facts import Interval
 from qsmt.ir.network import Layer, layers
 from qsmt.ir.ops import Affine, Op
@@ -28,7 +29,7 @@ from qsmt.problem import InputModel, Problem
 from qsmt.solver.base import Backend
 from qsmt_bitvector.backends.bitwuzla import Bitwuzla
 from qsmt_bitvector.backends.z3 import Z3
-from qsmt_bitvector.linear import Linear, as_term, combination, constant, of_term, refined
+from qsmt_bitvector.linear import Linear, constant, minus, numerator, of_term, over_one_denominator, refined
 from qsmt_bitvector.rules import INTEGER, REAL, Rule
 from qsmt_bitvector.smtlib import Input, Script, body
 from qsmt_bitvector.widths import Circuit
@@ -48,6 +49,7 @@ class _Side:
 class BitVectorModel:
     """A query as a QF_BV script."""
 
+    query: Query
     model: Script
 
     def decode(self, assignment: Mapping[str, Fraction]) -> tuple[Fraction, ...]:
@@ -56,7 +58,7 @@ class BitVectorModel:
 
     def write(self, path: Path) -> None:
         """The query as an SMT-LIB 2 file."""
-        path.write_text(self.model.file, encoding="utf-8")
+        path.write_text(self.model.file(_title(self.query)), encoding="utf-8")
 
 
 class BitVectorEncoding:
@@ -79,7 +81,13 @@ class BitVectorEncoding:
         return f"there is no bit-vector rule for {', '.join(missing)}" if missing else None
 
     def encode(self, query: Query) -> BitVectorModel:
-        """The query as text; pysmt's formulas are dropped once they are printed."""
+        """The query as text; pysmt's formulas are dropped once they are printed.
+
+        Raises:
+            BackendError: when `refuses` gives a reason.
+        """
+        if (reason := self.refuses(query)) is not None:
+            raise BackendError(f"the bit-vector encoding cannot take this query: {reason}")
         from pysmt.environment import Environment
         from pysmt.typing import BVType
 
@@ -88,7 +96,7 @@ class BitVectorEncoding:
             circuit = Circuit(manager, BVType)
             inputs = _inputs(query)
             goal = _goal(circuit, query, [_variable(circuit, i) for i in inputs])
-            return BitVectorModel(Script(_title(query), inputs, body(circuit, goal)))
+            return BitVectorModel(query, Script(inputs, body(circuit, goal)))
 
     def backends(self) -> Sequence[Backend[Any]]:
         """bitwuzla first: on these formulas it is several times faster than z3."""
@@ -111,23 +119,27 @@ def _goal(circuit: Circuit, query: Query, x: list[Linear]) -> Any:
     """`side * (quantized - reference) > bound`, as one comparison of an integer with a constant."""
     difference = _difference(circuit, query, x)
     excess = difference.scaled(Fraction(query.side)).plus(-query.bound).tightened()
-    if excess.is_constant or excess.high <= 0 or excess.low > 0:
+    if excess.high <= 0 or excess.low > 0:
         return circuit.truth(excess.high > 0)
-    rest, threshold = excess.plus(-excess.constant), -excess.constant
-    unit = rest.unit()
-    return circuit.at_least(as_term(circuit, rest, unit), floor(threshold / unit) + 1)
+    threshold = -excess.constant  # the terms' sum must exceed it
+    sums, by = Linear(excess.parts, 0, excess.low + threshold, excess.high + threshold).reduced()
+    return circuit.at_least(numerator(circuit, sums), least_above(Fraction(threshold, by)))
+
+
+def least_above(threshold: Fraction) -> int:
+    """The least integer that is strictly greater."""
+    return floor(threshold) + 1
 
 
 def _difference(circuit: Circuit, query: Query, x: list[Linear]) -> Linear:
-    problem, bounds = query.problem, query.facts.difference
+    problem, bounds, i = query.problem, query.facts.difference, query.output
     reference = _outputs(circuit, _reference(query), [v.scaled(problem.input_scale) for v in x])
     quantized = _outputs(circuit, _quantized(query), _quantized_input(problem, x))
     last = problem.quantized.output.type.element
     scale = Fraction(1) if isinstance(last, Real) else last.scale
-    addends = [(scale, quantized[query.output]), (Fraction(-1), reference[query.output])]
-    return combination(addends, 0).within(
-        float(bounds.lower[query.output]), float(bounds.upper[query.output])
-    )
+    difference = minus(quantized[i].scaled(scale), reference[i])
+    low, high = _exact(float(bounds.lower[i])), _exact(float(bounds.upper[i]))
+    return difference.within(low, high, what=f"difference {i}")
 
 
 def _quantized_input(problem: Problem, x: list[Linear]) -> list[Linear]:
@@ -151,18 +163,25 @@ def _outputs(circuit: Circuit, side: _Side, x: list[Linear]) -> list[Linear]:
     """The forms of a network's outputs, layer by layer."""
     for i, (layer, (before, after)) in enumerate(zip(side.layers, side.known, strict=True)):
         name = f"{side.letter}{i}"
-        sums = side.rules[Affine](circuit, layer.affine, x, name)
-        x = _bounded(circuit, sums, before)
+        x = _bounded(circuit, side.rules[Affine](circuit, layer.affine, x, name), before, name)
         for op in layer.activation:
             x = side.rules[type(op)](circuit, op, x, name)
-        x = _bounded(circuit, x, after)
+        x = over_one_denominator(_bounded(circuit, x, after, name))
     return x
 
 
-def _bounded(circuit: Circuit, forms: list[Linear], facts: Interval) -> list[Linear]:
+def _bounded(circuit: Circuit, forms: list[Linear], facts: Interval, name: str) -> list[Linear]:
     """The forms with what the analysis proved of them."""
-    ends = zip(forms, facts.lower.tolist(), facts.upper.tolist(), strict=True)
-    return [refined(circuit, form.within(low, high)) for form, low, high in ends]
+    ends = zip(map(_exact, facts.lower.tolist()), map(_exact, facts.upper.tolist()), strict=True)
+    return [
+        refined(circuit, form.within(low, high, what=f"{name}.{i}"))
+        for i, (form, (low, high)) in enumerate(zip(forms, ends, strict=True))
+    ]
+
+
+def _exact(bound: float) -> Fraction | None:
+    """The number itself; None if it bounds nothing."""
+    return Fraction(bound) if isfinite(bound) else None
 
 
 def _title(query: Query) -> tuple[str, ...]:

@@ -1,131 +1,169 @@
 """Values of neurons as exact linear forms over terms, with exact bounds.
 
-`constant + sum of coefficient * term`, all rational. A term is an input, or the result of a nonlinear
-operation (an unstable ReLU, a rounding). Everything linear between two of those is substituted, so it
-costs no bits: a stable neuron vanishes, the scales and denominators of the reference network become
-integers only where a form is finally turned into bits, and there the common factors divide out.
+`(constant + sum of coefficient * term) / denominator`, all integers. A term is an input, or the result
+of a nonlinear operation (an unstable ReLU, a rounding). Everything linear between two of those is
+substituted, so it costs no bits: a stable neuron vanishes, and the scales of the reference network stay
+in the denominator until a form is finally turned into bits, where the common factors divide out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, floor, gcd, isfinite, lcm
+from math import ceil, floor, gcd, lcm
 
 from qsmt.errors import SoundnessError
 from qsmt_bitvector.widths import Circuit, Term
 
-ZERO = Fraction(0)
-ONE = Fraction(1)
-
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """A linear form that provably lies in [low, high] for every input of the region."""
+    """A form whose numerator provably lies in [low, high] for every input of the region."""
 
-    parts: Mapping[Term, Fraction]
-    constant: Fraction
-    low: Fraction
-    high: Fraction
+    parts: Mapping[Term, int]
+    constant: int
+    low: int
+    high: int
+    denominator: int = 1
 
     @property
     def is_constant(self) -> bool:
         return not self.parts
 
+    @property
+    def least(self) -> Fraction:
+        return Fraction(self.low, self.denominator)
+
+    @property
+    def greatest(self) -> Fraction:
+        return Fraction(self.high, self.denominator)
+
     def scaled(self, factor: Fraction) -> Linear:
-        """`factor * self`."""
-        return combination([(factor, self)], ZERO).within(*sorted((self.low * factor, self.high * factor)))
+        """`factor * self`, for a factor that is not zero."""
+        over, by = self.denominator * factor.denominator, factor.numerator
+        low, high = sorted((by * self.low, by * self.high))
+        return Linear({t: by * c for t, c in self.parts.items()}, by * self.constant, low, high, over)
+
+    def over(self, denominator: int) -> Linear:
+        """The same form over this multiple of its denominator."""
+        by = denominator // self.denominator
+        if by == 1:
+            return self
+        parts = {t: by * c for t, c in self.parts.items()}
+        return Linear(parts, by * self.constant, by * self.low, by * self.high, denominator)
 
     def plus(self, amount: Fraction | int) -> Linear:
         """`self + amount`."""
-        return Linear(self.parts, self.constant + amount, self.low + amount, self.high + amount)
+        amount = Fraction(amount)
+        same = self.over(lcm(self.denominator, amount.denominator))
+        by = int(amount * same.denominator)
+        return Linear(same.parts, same.constant + by, same.low + by, same.high + by, same.denominator)
 
-    def within(self, low: Fraction | float, high: Fraction | float) -> Linear:
+    def within(self, low: Fraction | None, high: Fraction | None, *, what: str = "a value") -> Linear:
         """The same form with these further bounds, which must hold.
 
         Raises:
             SoundnessError: when no value satisfies both: one of the two analyses is wrong.
         """
-        least = max(self.low, Fraction(low)) if isfinite(low) else self.low
-        greatest = min(self.high, Fraction(high)) if isfinite(high) else self.high
+        least = self.low if low is None else max(self.low, ceil(low * self.denominator))
+        greatest = self.high if high is None else min(self.high, floor(high * self.denominator))
         if least > greatest:
-            raise SoundnessError(
-                f"a value is in [{self.low}, {self.high}] by one analysis, in [{low}, {high}] by another"
-            )
-        if least == greatest:
-            return constant(least)
-        return Linear(self.parts, self.constant, least, greatest)
+            ours = f"[{self.least}, {self.greatest}]"
+            raise SoundnessError(f"{what} lies in {ours} by one analysis, in [{low}, {high}] by another")
+        return Linear(
+            {} if least == greatest else self.parts,
+            least if least == greatest else self.constant,
+            least,
+            greatest,
+            self.denominator,
+        )
+
+    def reduced(self, limits: Iterable[int] = ()) -> tuple[Linear, int]:
+        """The numerator divided by all common factors, `limits` included, and the divisor."""
+        by = gcd(self.constant, *self.parts.values(), *limits) or 1
+        parts = {t: c // by for t, c in self.parts.items()}
+        return Linear(parts, self.constant // by, -(-self.low // by), self.high // by), by
 
     def tightened(self) -> Linear:
         """The same form, its bounds moved inward to numbers that it can take on integer terms."""
         if self.is_constant:
             return self
-        step = Linear(self.parts, ZERO, self.low, self.high).unit()
-        least = self.constant + step * ceil((self.low - self.constant) / step)
-        return self.within(least, self.constant + step * floor((self.high - self.constant) / step))
-
-    def unit(self, also: Iterable[Fraction] = ()) -> Fraction:
-        """The greatest number of which all coefficients, the constant and `also` are integer multiples."""
-        numbers = [*self.parts.values(), self.constant, *also]
-        denominator = lcm(*(v.denominator for v in numbers))
-        return Fraction(gcd(*(int(v * denominator) for v in numbers)), denominator)
+        step = gcd(*self.parts.values())
+        low = self.low + (self.constant - self.low) % step
+        high = self.high - (self.high - self.constant) % step
+        return self.within(Fraction(low, self.denominator), Fraction(high, self.denominator))
 
 
 def constant(value: Fraction | int) -> Linear:
     """A form without terms."""
-    return Linear({}, Fraction(value), Fraction(value), Fraction(value))
+    value = Fraction(value)
+    return Linear({}, value.numerator, value.numerator, value.numerator, value.denominator)
 
 
-def of_term(term: Term, unit: Fraction = ONE) -> Linear:
+def of_term(term: Term, unit: Fraction | int = 1) -> Linear:
     """`unit * term`, for a positive unit."""
     if term.low == term.high:
         return constant(unit * term.low)
-    return Linear({term: unit}, ZERO, unit * term.low, unit * term.high)
+    by, over = Fraction(unit).as_integer_ratio()
+    return Linear({term: by}, 0, by * term.low, by * term.high, over)
 
 
-def combination(addends: Iterable[tuple[Fraction | int, Linear]], bias: Fraction | int) -> Linear:
-    """`bias + sum of factor * form`, bounded by what is known of the forms and of the terms."""
-    parts: dict[Term, Fraction] = {}
-    total = low = high = Fraction(bias)
-    for factor, form in addends:
+def over_one_denominator(forms: Sequence[Linear]) -> list[Linear]:
+    """The same forms; they all have the same denominator."""
+    common = lcm(*(form.denominator for form in forms))
+    return [form.over(common) for form in forms]
+
+
+def combination(factors: Iterable[int], forms: Iterable[Linear], bias: int, denominator: int) -> Linear:
+    """`bias + sum of factor * numerator` over a denominator.
+
+    Bounded twice: by what is known of the forms, and by what is known of their terms, where those that
+    several forms share may cancel.
+    """
+    parts: dict[Term, int] = {}
+    total = low = high = bias
+    for factor, form in zip(factors, forms, strict=True):
         if not factor:
             continue
         total += factor * form.constant
-        ends = (factor * form.low, factor * form.high)
-        low, high = low + min(ends), high + max(ends)
+        low += factor * (form.low if factor > 0 else form.high)
+        high += factor * (form.high if factor > 0 else form.low)
         for term, coefficient in form.parts.items():
-            parts[term] = parts.get(term, ZERO) + factor * coefficient
+            parts[term] = parts.get(term, 0) + factor * coefficient
     kept = {t: c for t, c in parts.items() if c}
-    reach = [(c * t.low, c * t.high) for t, c in kept.items()]
-    least = total + sum(map(min, reach), ZERO)
-    greatest = total + sum(map(max, reach), ZERO)
-    return Linear(kept, total, low, high).within(least, greatest)
+    least = total + sum(c * (t.low if c > 0 else t.high) for t, c in kept.items())
+    greatest = total + sum(c * (t.high if c > 0 else t.low) for t, c in kept.items())
+    found = Linear(kept, total, low, high, denominator)
+    return found.within(Fraction(least, denominator), Fraction(greatest, denominator))
 
 
-def as_term(circuit: Circuit, form: Linear, unit: Fraction = ONE) -> Term:
-    """The integer `form / unit` in bits; `unit` divides all of the form's numbers."""
-    low, high = ceil(form.low / unit), floor(form.high / unit)
-    return residue(circuit, form, low, high, unit=unit)
+def minus(a: Linear, b: Linear) -> Linear:
+    """`a - b`."""
+    forms = over_one_denominator([a, b])
+    return combination([1, -1], forms, 0, forms[0].denominator)
 
 
-def residue(circuit: Circuit, form: Linear, low: int, high: int, *, unit: Fraction = ONE) -> Term:
-    """The integer of [low, high] that `form / unit` equals modulo the number of integers in there."""
-    parts = [(int(c / unit), term) for term, c in form.parts.items()]
-    if len(parts) == 1 and parts[0][0] == 1 and form.constant == 0:
-        term = parts[0][1]
-        return term if (term.low, term.high) == (low, high) else circuit.narrowed(term, low, high)
-    return circuit.sum(parts, int(form.constant / unit), low=low, high=high)
+def numerator(circuit: Circuit, form: Linear) -> Term:
+    """The form's numerator in bits."""
+    return residue(circuit, form, form.low, form.high)
+
+
+def residue(circuit: Circuit, form: Linear, low: int, high: int) -> Term:
+    """The integer of [low, high] equal to the form's numerator modulo two to the width of that range."""
+    if form.constant == 0 and list(form.parts.values()) == [1]:
+        return circuit.narrowed(next(iter(form.parts)), low, high)
+    return circuit.sum([(c, t) for t, c in form.parts.items()], form.constant, low=low, high=high)
 
 
 def refined(circuit: Circuit, form: Linear) -> Linear:
-    """The same form; if it is a multiple of one term, that term at the width its bounds allow."""
+    """The same form; if it is a multiple of one term, that term at the width the form's bounds allow."""
     if len(form.parts) != 1:
         return form
-    ((term, unit),) = form.parts.items()
-    ends = sorted(((form.low - form.constant) / unit, (form.high - form.constant) / unit))
-    low, high = ceil(ends[0]), floor(ends[1])
-    if low <= term.low and term.high <= high:
+    ((term, by),) = form.parts.items()
+    least, greatest = sorted(Fraction(end - form.constant, by) for end in (form.low, form.high))
+    low, high = max(ceil(least), term.low), min(floor(greatest), term.high)
+    if (low, high) == (term.low, term.high):
         return form
-    narrower = circuit.narrowed(term, max(low, term.low), min(high, term.high))
-    return Linear({narrower: unit}, form.constant, form.low, form.high)
+    narrower = circuit.narrowed(term, low, high)
+    return Linear({narrower: by}, form.constant, form.low, form.high, form.denominator)

@@ -16,13 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import gcd
+from math import gcd, lcm
 
 from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.requantize import Requantization, staircase
-from qsmt.arith.rounding import Rounding, floor_offset, round_fraction
-from qsmt_bitvector.linear import Linear, as_term, combination, constant, of_term, residue
+from qsmt.arith.rounding import Rounding, floor_offset, round_ratio
+from qsmt_bitvector.linear import Linear, combination, constant, numerator, of_term, residue
 from qsmt_bitvector.widths import Circuit, Term
+
+MAX_STEPS = 1024
+"""Beyond these many thresholds per neuron, the formula's text outgrows a divider."""
 
 _HALF = (Rounding.HALF_EVEN, Rounding.HALF_AWAY, Rounding.HALF_TOWARD_ZERO)
 _BY_SIGN: dict[Rounding, tuple[Rounding, Rounding]] = {  # the same rounding on n < 0, and on n >= 0
@@ -33,20 +36,18 @@ _BY_SIGN: dict[Rounding, tuple[Rounding, Rounding]] = {  # the same rounding on 
 }
 
 
-MAX_STEPS = 1024
-"""Beyond these many thresholds per neuron, the formula's text outgrows a divider."""
-
-
 def requantized(circuit: Circuit, rule: Requantization, form: Linear, name: str) -> Linear:
-    """The code that `rule` gives to an integer form."""
+    """The code that `rule` gives to a form of denominator 1."""
     form = form.tightened()
-    low, high = int(form.low), int(form.high)
-    apply = rule.apply if rule.is_monotone(low, high) else rule.unbounded
-    few = apply(high) - apply(low) <= MAX_STEPS
-    if few and not _is_power_of_two(form.scaled(rule.kind.multiplier).unit().denominator):
+    apply = rule.apply if rule.is_monotone(form.low, form.high) else rule.unbounded
+    steps = apply(form.high) - apply(form.low)
+    scaled = form.scaled(rule.kind.multiplier)
+    if steps == 0:
+        whole = constant(apply(form.low))
+    elif steps <= MAX_STEPS and not _is_power_of_two(_ratio(scaled)[1]):
         whole = _by_steps(circuit, apply, form, name)
     else:
-        whole = rounded(circuit, form.scaled(rule.kind.multiplier), rule.kind.rounding, name)
+        whole = rounded(circuit, scaled, rule.kind.rounding, name)
     return overflowed(circuit, whole, rule.target, rule.overflow, name)
 
 
@@ -54,86 +55,81 @@ def _is_power_of_two(number: int) -> bool:
     return number & (number - 1) == 0
 
 
+def _ratio(form: Linear) -> tuple[Linear, int]:
+    """The form as numerator and denominator in lowest terms."""
+    top, by = form.reduced([form.denominator])
+    return top, form.denominator // by
+
+
 def _by_steps(circuit: Circuit, rule: Callable[[int], int], form: Linear, name: str) -> Linear:
-    """A monotone rule of an integer form, by its thresholds."""
-    unit = form.unit()
-    whole = as_term(circuit, form, unit)
-    stairs = staircase(lambda count: rule(count * int(unit)), whole.low, whole.high)
-    if not stairs.thresholds:
-        return constant(stairs.first)
-    whole = circuit.named(f"{name}.sum", whole)
+    """A monotone rule of a form of denominator 1, by its thresholds."""
+    reduced, by = form.reduced()
+    whole = circuit.named(f"{name}.sum", numerator(circuit, reduced))
+    stairs = staircase(lambda count: rule(count * by), whole.low, whole.high)
     return of_term(circuit.named(f"{name}.round", circuit.lookup(whole, stairs)))
 
 
 def rounded(circuit: Circuit, form: Linear, rounding: Rounding, name: str) -> Linear:
-    """`form` rounded to integers, exactly."""
-    form = form.tightened()
-    low, high = round_fraction(form.low, rounding), round_fraction(form.high, rounding)
+    """A form rounded to integers."""
+    top, bottom = _ratio(form.tightened())
+    low, high = round_ratio(top.low, bottom, rounding), round_ratio(top.high, bottom, rounding)
     if low == high:
         return constant(low)
-    denominator = form.unit().denominator
-    if denominator == 1:
-        return form
-    numerator = form.scaled(Fraction(denominator))
-    quotient = _quotient(circuit, numerator, denominator, _simplest(numerator, denominator, rounding), name)
+    if bottom == 1:
+        return top
+    quotient = _quotient(circuit, top, bottom, _simplest(top, bottom, rounding), name)
     return of_term(circuit.named(f"{name}.round", circuit.narrowed(quotient, low, high)))
 
 
-def _simplest(numerator: Linear, denominator: int, rounding: Rounding) -> Rounding:
-    """A rounding that agrees with this one on all values of `numerator / denominator`."""
-    if rounding in _HALF and not _ties(numerator, denominator):
+def _simplest(top: Linear, bottom: int, rounding: Rounding) -> Rounding:
+    """A rounding that agrees with this one on all values of `top / bottom`."""
+    if rounding in _HALF and not _ties(top, bottom):
         return Rounding.HALF_UP
-    if rounding in _BY_SIGN and (numerator.high < 0 or numerator.low >= 0):
-        return _BY_SIGN[rounding][numerator.low >= 0]
+    if rounding in _BY_SIGN and (top.high < 0 or top.low >= 0):
+        return _BY_SIGN[rounding][top.low >= 0]
     return rounding
 
 
-def _ties(numerator: Linear, denominator: int) -> bool:
-    """Can the form be an odd multiple of half the denominator? Asked of its residues only."""
-    step = gcd(denominator, *(int(c) for c in numerator.parts.values()))
-    return denominator % 2 == 0 and (denominator // 2 - int(numerator.constant)) % step == 0
+def _ties(top: Linear, bottom: int) -> bool:
+    """Can `top` be an odd multiple of half of `bottom`? Asked of its residues only."""
+    step = gcd(bottom, *top.parts.values())
+    return bottom % 2 == 0 and (bottom // 2 - top.constant) % step == 0
 
 
-def _quotient(circuit: Circuit, numerator: Linear, denominator: int, rounding: Rounding, name: str) -> Term:
-    offset = floor_offset(denominator, rounding)
+def _quotient(circuit: Circuit, top: Linear, bottom: int, rounding: Rounding, name: str) -> Term:
+    offset = floor_offset(bottom, rounding)
     if offset is not None:
-        return _floor(circuit, numerator.plus(offset), denominator, name)
+        return _floor(circuit, top.plus(offset), bottom, name)
     if rounding is Rounding.HALF_EVEN:
-        shifted = circuit.named(f"{name}.sum", as_term(circuit, numerator.plus(denominator // 2)))
-        half_up = circuit.named(f"{name}.up", circuit.floor_divide(shifted, denominator))
-        return circuit.even_at_ties(half_up, shifted, denominator)
-    return _floor(
-        circuit, _offset_by_sign(circuit, numerator, denominator, rounding, name), denominator, name
-    )
+        shifted = circuit.named(f"{name}.sum", numerator(circuit, top.plus(bottom // 2)))
+        half_up = circuit.named(f"{name}.up", circuit.floor_divide(shifted, bottom))
+        return circuit.even_at_ties(half_up, shifted, bottom)
+    return _floor(circuit, _offset_by_sign(circuit, top, bottom, rounding, name), bottom, name)
 
 
-def _offset_by_sign(
-    circuit: Circuit, numerator: Linear, denominator: int, rounding: Rounding, name: str
-) -> Linear:
-    below, above = (floor_offset(denominator, kind) for kind in _BY_SIGN[rounding])
+def _offset_by_sign(circuit: Circuit, top: Linear, bottom: int, rounding: Rounding, name: str) -> Linear:
+    below, above = (floor_offset(bottom, kind) for kind in _BY_SIGN[rounding])
     assert below is not None and above is not None
-    whole = circuit.named(f"{name}.sum", as_term(circuit, numerator))
+    whole = circuit.named(f"{name}.sum", numerator(circuit, top))
     negative = of_term(circuit.indicator(circuit.at_most(whole, -1)))
-    return combination([(1, of_term(whole)), (below - above, negative)], above)
+    return combination([1, below - above], [of_term(whole), negative], above, 1)
 
 
-def _floor(circuit: Circuit, numerator: Linear, denominator: int, name: str) -> Term:
-    """`floor(numerator / denominator)`: a factor common to the terms divides out, whatever the constant."""
-    step = gcd(denominator, *(int(c) for c in numerator.parts.values()))
-    floored = Linear(
-        {t: c / step for t, c in numerator.parts.items()},
-        Fraction(int(numerator.constant) // step),
-        Fraction(numerator.low // step),
-        Fraction(numerator.high // step),
-    )
-    dividend = circuit.named(f"{name}.sum", as_term(circuit, floored))
-    return circuit.floor_divide(dividend, denominator // step)
+def _floor(circuit: Circuit, top: Linear, bottom: int, name: str) -> Term:
+    """`floor(top / bottom)`: a factor common to the terms divides out, whatever the constant."""
+    step = gcd(bottom, *top.parts.values())
+    parts = {t: c // step for t, c in top.parts.items()}
+    floored = Linear(parts, top.constant // step, top.low // step, top.high // step)
+    dividend = circuit.named(f"{name}.sum", numerator(circuit, floored))
+    return circuit.floor_divide(dividend, bottom // step)
 
 
 def overflowed(circuit: Circuit, form: Linear, target: Fixed, mode: Overflow, name: str) -> Linear:
-    """An integer form brought into the range of `target`."""
+    """A form of denominator 1 brought into the range of `target`."""
     if target.min <= form.low and form.high <= target.max:
         return form
+    if form.is_constant:
+        return constant(target.overflow(form.constant, mode))
     match mode:
         case Overflow.SATURATE:
             return clamped(circuit, form, Fraction(target.min), Fraction(target.max), name)
@@ -143,13 +139,13 @@ def overflowed(circuit: Circuit, form: Linear, target: Fixed, mode: Overflow, na
         case Overflow.WRAP:
             return wrapped(circuit, form, target.min, target.max, name)
         case Overflow.SATURATE_ZERO:
-            whole = circuit.named(f"{name}.whole", as_term(circuit, form))
+            whole = circuit.named(f"{name}.whole", numerator(circuit, form))
             kept = circuit.within_or_zero(whole, target.min, target.max)
             return of_term(circuit.named(f"{name}.kept", kept))
 
 
 def wrapped(circuit: Circuit, form: Linear, low: int, high: int, name: str) -> Linear:
-    """An integer form modulo the power of two that [low, high] holds."""
+    """A form of denominator 1 modulo the power of two that [low, high] holds."""
     if low <= form.low and form.high <= high:
         return form
     return of_term(circuit.named(f"{name}.wrap", residue(circuit, form, low, high)))
@@ -160,19 +156,24 @@ def clamped(
 ) -> Linear:
     """`min(max(form, lower), upper)`; a limit out of reach costs nothing."""
     form = form.tightened()
-    below = lower if lower is not None and form.low < lower else None
-    above = upper if upper is not None and form.high > upper else None
+    below = lower if lower is not None and form.least < lower else None
+    above = upper if upper is not None and form.greatest > upper else None
     if below is None and above is None:
         return form
-    if below is not None and form.high <= below:
+    if below is not None and form.greatest <= below:
         return constant(below)
-    if above is not None and form.low >= above:
+    if above is not None and form.least >= above:
         return constant(above)
-    unit = form.unit(v for v in (below, above) if v is not None)
-    whole = circuit.named(f"{name}.sum", as_term(circuit, form, unit))
-    result = circuit.clamp(whole, lower=_over(below, unit), upper=_over(above, unit))
-    return of_term(circuit.named(f"{name}.clamp", result), unit)
+    return _clamped(circuit, form, below, above, name)
 
 
-def _over(limit: Fraction | None, unit: Fraction) -> int | None:
-    return None if limit is None else int(limit / unit)
+def _clamped(
+    circuit: Circuit, form: Linear, below: Fraction | None, above: Fraction | None, name: str
+) -> Linear:
+    limits = [v for v in (below, above) if v is not None]
+    form = form.over(lcm(form.denominator, *(v.denominator for v in limits)))
+    reduced, by = form.reduced(int(v * form.denominator) for v in limits)
+    unit = Fraction(by, form.denominator)
+    whole = circuit.named(f"{name}.sum", numerator(circuit, reduced))
+    lower, upper = (None if v is None else int(v / unit) for v in (below, above))
+    return of_term(circuit.named(f"{name}.clamp", circuit.clamp(whole, lower=lower, upper=upper)), unit)

@@ -1,11 +1,16 @@
-"""What each op does to the linear forms of its operand: one table for each kind of network."""
+"""What each op does to the linear forms of its operand: one table for each kind of network.
+
+The forms of a layer have one denominator; it is 1 in integer networks, whose forms are codes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fractions import Fraction
+from math import lcm
 from typing import Any, TypeAlias
 
+from qsmt.arith.real import ExactArray
 from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow
@@ -20,23 +25,25 @@ INTEGER: Rules[Rule] = Rules("the bit-vector encoding of integer networks")
 
 @REAL.register(Affine)
 def _real_affine(_: Circuit, op: Affine, x: list[Linear], __: str) -> list[Linear]:
-    return _products(op.weight.reals.fractions.tolist(), op.bias.reals.fractions.tolist(), x)
+    (weight, weight_over), (bias, bias_over) = op.weight.reals.scaled, op.bias.reals.scaled
+    over = lcm(weight_over * x[0].denominator, bias_over)
+    by = over // (weight_over * x[0].denominator)
+    return _products(weight * by, bias * (over // bias_over), x, over)
 
 
 @INTEGER.register(Affine)
 def _integer_affine(circuit: Circuit, op: Affine, x: list[Linear], name: str) -> list[Linear]:
     weight, bias = op.integers
-    sums = _products(weight.tolist(), bias.tolist(), x)
+    sums = _products(weight, bias, x, 1)
     kind = op.out.type.element
     if isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP:
         return [wrapped(circuit, v, kind.min, kind.max, f"{name}.{i}") for i, v in enumerate(sums)]
     return sums
 
 
-def _products(
-    weight: Iterable[Iterable[Fraction | int]], bias: Iterable[Fraction | int], x: list[Linear]
-) -> list[Linear]:
-    return [combination(zip(row, x, strict=True), b) for row, b in zip(weight, bias, strict=True)]
+def _products(weight: ExactArray, bias: ExactArray, x: list[Linear], over: int) -> list[Linear]:
+    rows = zip(weight.tolist(), bias.tolist(), strict=True)
+    return [combination(row, x, constant, over) for row, constant in rows]
 
 
 @REAL.register(Relu)

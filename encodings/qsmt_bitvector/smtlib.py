@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-from qsmt_bitvector.widths import Circuit, bits_for
+from qsmt_bitvector.widths import Circuit, Definition, bits_for
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One component of x: the integer `low` plus the unsigned value of the variable `name`."""
+    """One code of x: `low` plus the unsigned value of the variable `name`, if it is free."""
 
     index: int
     low: int
@@ -30,7 +31,6 @@ class Input:
 class Script:
     """A satisfiability problem as text; plain strings, so that it travels to any process."""
 
-    title: tuple[str, ...]
     inputs: tuple[Input, ...]
     body: str  # declarations, definitions, assertions
 
@@ -39,13 +39,12 @@ class Script:
         """The names that an assignment gives values to."""
         return tuple(i.name for i in self.inputs if i.is_free)
 
-    @property
-    def file(self) -> str:
-        """A complete script: any QF_BV solver decides it and prints the input it found."""
-        lines = [f"; {' '.join(line.split())}" for line in self.title]
+    def file(self, title: Sequence[str]) -> str:
+        """A complete script under a comment: any QF_BV solver decides it and prints the input it found."""
+        lines = [f"; {' '.join(line.split())}" for line in title]
         lines += ["(set-option :produce-models true)", "(set-logic QF_BV)", self.body.rstrip()]
-        lines += [_code(i) for i in self.inputs]
-        codes = " ".join(f"x{i.index}" for i in self.inputs)
+        lines += [_code(entry) for entry in self.inputs]
+        codes = " ".join(f"x{entry.index}" for entry in self.inputs)
         return "\n".join([*lines, "(check-sat)", f"(get-value ({codes}))", ""])
 
 
@@ -61,11 +60,28 @@ def _code(entry: Input) -> str:
 
 
 def body(circuit: Circuit, goal: Any) -> str:
-    """Declarations, definitions and assertions of a circuit, one a line."""
+    """Declarations, the definitions that matter, assertions: one a line."""
+    asserted = [*circuit.assertions, goal]
     lines = [f"(declare-fun {name} () (_ BitVec {width}))" for name, width in circuit.variables]
-    lines += [f"(define-fun {d.name} () (_ BitVec {d.width}) {_print(d.bits)})" for d in circuit.definitions]
-    lines += [f"(assert {_print(condition)})" for condition in (*circuit.assertions, goal)]
-    return "\n".join([*lines, ""])
+    lines += [
+        f"(define-fun {d.name} () (_ BitVec {d.width}) {_print(d.bits)})" for d in _cone(circuit, asserted)
+    ]
+    return "\n".join([*lines, *(f"(assert {_print(condition)})" for condition in asserted), ""])
+
+
+def _cone(circuit: Circuit, asserted: list[Any]) -> list[Definition]:
+    """The definitions that the assertions depend on, in order; a definition reads only earlier ones."""
+    needed = {name for condition in asserted for name in _reads(condition)}
+    kept: list[Definition] = []
+    for definition in reversed(circuit.definitions):
+        if definition.name in needed:
+            kept.append(definition)
+            needed |= _reads(definition.bits)
+    return kept[::-1]
+
+
+def _reads(formula: Any) -> set[str]:
+    return {symbol.symbol_name() for symbol in formula.get_free_variables()}
 
 
 def _print(formula: Any) -> str:
