@@ -17,6 +17,7 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -59,8 +60,7 @@ def test_an_init_file_in_encodings_would_break_the_interpreter(tmp_path: Path) -
 
 
 def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path: Path) -> None:
-    hatchling = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is not installed")
-    builder = hatchling.WheelBuilder(str(ROOT))
+    builder: WheelBuilder = WheelBuilder(str(ROOT))
     (wheel,) = builder.build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

@@ -61,7 +61,7 @@ def relax(linear: AffineMap, limits: Limits, x: Interval, z: Interval) -> Relaxe
     magnitude = _magnitude(x)
     rows = len(linear.bias)
     sums = magnitude @ linear.absolute
-    penalty = _form_error(linear, magnitude, gamma(rows + 2) * sums)
+    penalty = form_error(linear, magnitude, gamma(rows + 2) * sums)
     total = magnitude.sum(axis=-1, keepdims=True) + sums.sum(axis=-1, keepdims=True)
     return RelaxedLayer(
         linear,
@@ -76,7 +76,7 @@ def relax(linear: AffineMap, limits: Limits, x: Interval, z: Interval) -> Relaxe
 def bounds(linear: AffineMap, below: Sequence[RelaxedLayer], x: Interval, read: Interval) -> Interval:
     """Bounds of `linear(h)`, h the last of the layers `below`, bounded by `read`; x bounds the input."""
     weight = linear.weight
-    error = _form_error(linear, _magnitude(read), np.zeros(len(weight)))
+    error = form_error(linear, _magnitude(read), np.zeros(len(weight)))
     rows = np.concatenate([weight, -weight])[None]
     constant = add_up(np.concatenate([linear.bias, -linear.bias]), np.concatenate([error, error], axis=-1))
     for layer in reversed(below):
@@ -119,7 +119,7 @@ def _magnitude(x: Interval) -> FloatArray:
     return np.maximum(np.abs(x.lower), np.abs(x.upper))
 
 
-def _form_error(linear: AffineMap, magnitude: FloatArray, rounding: FloatArray) -> FloatArray:
+def form_error(linear: AffineMap, magnitude: FloatArray, rounding: FloatArray) -> FloatArray:
     """How far `linear` can be from the form that is computed with, on |x| <= magnitude; (boxes, m)."""
     error = rounding + linear.offset
     if linear.relative:

@@ -88,9 +88,9 @@ class Hexagon:
         return greatest
 
     def __getitem__(self, where: BoolArray) -> Hexagon:
+        z, d, s = (Interval(x.lower[where], x.upper[where]) for x in (self.z, self.d, self.s))
         return Hexagon(
-            *(Interval(x.lower[where], x.upper[where]) for x in (self.z, self.d, self.s)),
-            *(v[where] for v in (self.cut_off, self.saturation, self.floor, self.ceiling)),
+            z, d, s, self.cut_off[where], self.saturation[where], self.floor[where], self.ceiling[where]
         )
 
 
