@@ -103,7 +103,7 @@ def maps(layer: CompiledLayer, read: tuple[Interval, Interval], kept: IntArray) 
     sums = [far @ weight.absolute, near @ gap.absolute, near @ reference.absolute]
     rounding = gamma(rows + 32)
     d_error = form_error(weight, far, rounding * sums[0]) + form_error(gap, near, rounding * sums[1])
-    total = sum((v.sum(axis=-1, keepdims=True) for v in (far, near, *sums)), 2.0)
+    total = 2.0 + np.add.reduce([v.sum(axis=-1, keepdims=True) for v in (far, near, *sums)])
     return Maps(
         kept,
         weight.weight[:, kept],
@@ -127,8 +127,8 @@ def relax_pair(through: Maps, planes: Planes, lines: tuple[Line, Line]) -> Relax
     pairs = (planes.alpha, planes.beta, slopes, of_delta, of_h)
     kept = np.flatnonzero(np.logical_or.reduce([(v != 0).any(axis=(0, 1)) for v in pairs]))
     alpha, beta, slope, delta, h = (_spread(v[..., kept]) for v in pairs)
-    matrices = [np.ascontiguousarray(m[kept]) for m in (through.weight, through.gap, through.reference)]
-    return RelaxedPair(kept, alpha, beta, slope, delta, h, *matrices, through.tiny)
+    weight, gap, reference = (m[kept] for m in (through.weight, through.gap, through.reference))
+    return RelaxedPair(kept, alpha, beta, slope, delta, h, weight, gap, reference, through.tiny)
 
 
 def start(through: Maps, rows: IntArray) -> Form:

@@ -26,6 +26,10 @@ from qsmt.problem import Problem
 from qsmt.verdict import Verdict
 
 
+LARGEST_CODE = 2**53
+"""Up to here, every integer is a double."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """A verdict with everything a report says about it."""
@@ -66,8 +70,11 @@ def analyse(run: Investigation) -> tuple[str, dict[str, Any]]:
 
 
 def _enumerable(run: Investigation) -> bool:
-    points = run.problem.region.points
+    points, ends = run.problem.region.points, (*run.problem.region.lower, *run.problem.region.upper)
     if not run.options.enumerates or points is None:
+        return False
+    if max(map(abs, ends)) > LARGEST_CODE:
+        run.reasons.append("the grid has codes beyond 2**53, which enumeration in doubles would miss")
         return False
     if points > run.options.enumeration_budget:
         run.reasons.append(f"the grid has {points:,} points, more than are enumerated")

@@ -15,6 +15,7 @@ import numpy as np
 from qsmt.arith.outward import down, up
 from qsmt.arith.real import FloatArray
 from qsmt.engine.boxes import Batch, Mask
+from qsmt.engine.probe import Extremes, extremes
 from qsmt.facts import Interval
 from qsmt.interp.batch import BatchInterpreter
 
@@ -24,8 +25,7 @@ class Sweep:
     """A chunk of points: bounds of all that are settled, the extreme points, and the doubtful ones."""
 
     settled: Interval  # (m,), of the claimed outputs
-    extremes: FloatArray  # (2m, n): where each is least, then where each is greatest
-    values: FloatArray  # (2m,): their differences, in doubles
+    extremes: Extremes
     doubtful: FloatArray  # (k, n)
     bounds: Interval  # (k, m), of the doubtful points
 
@@ -54,13 +54,10 @@ def sweep(
     difference, radius = found.difference[:, outputs], found.radius[outputs]
     bounds = Interval(down(difference - radius), up(difference + radius))
     doubtful = ~inside(bounds, limits)
-    settled = _hull(Interval(bounds.lower[~doubtful], bounds.upper[~doubtful]))
-    rows = np.concatenate([difference.argmin(axis=0), difference.argmax(axis=0)])
-    columns = np.tile(np.arange(len(outputs)), 2)
+    settled = hull(bounds, ~doubtful)
     return Sweep(
         settled,
-        points[rows],
-        difference[rows, columns],
+        extremes(points, difference),
         points[doubtful],
         Interval(bounds.lower[doubtful], bounds.upper[doubtful]),
     )
@@ -72,6 +69,17 @@ def inside(bounds: Interval, limits: Interval) -> Mask:
     return within
 
 
-def _hull(bounds: Interval) -> Interval:
-    """Of all rows; empty (inf, -inf) if there are none."""
-    return Interval(bounds.lower.min(axis=0, initial=np.inf), bounds.upper.max(axis=0, initial=-np.inf))
+def hull(bounds: Interval, rows: Mask) -> Interval:
+    """Of these rows of the bounds; empty (inf, -inf) if there are none."""
+    lower = bounds.lower[rows].min(axis=0, initial=np.inf)
+    return Interval(lower, bounds.upper[rows].max(axis=0, initial=-np.inf))
+
+
+def union(a: Interval, b: Interval) -> Interval:
+    """The hull of two intervals, either of which may be empty."""
+    return Interval(np.minimum(a.lower, b.lower), np.maximum(a.upper, b.upper))
+
+
+def empty(size: int) -> Interval:
+    """No values at all."""
+    return Interval(np.full(size, np.inf), np.full(size, -np.inf))

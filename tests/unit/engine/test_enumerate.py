@@ -12,6 +12,7 @@ import pytest
 from qsmt.arith.fixed import Fixed
 from qsmt.arith.real import FloatArray
 from qsmt.engine import enumerate as subject
+from qsmt.engine.check import _enumerable
 from qsmt.engine.enumerate import _sweep, enumerate_grid, grid_points
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import Options
@@ -126,3 +127,13 @@ def test_time_that_is_up_leaves_the_problem_undecided(monkeypatch: pytest.Monkey
     run = Investigation(problem, Options(timeout_s=-1))
     run.perform(enumerate_grid, "enumeration")
     assert run.verdict is None
+
+
+def test_codes_that_no_double_holds_are_not_enumerated() -> None:
+    """Points are made as doubles; beyond 2**53 they would be the wrong ones."""
+    wide = Recipe(input=Fixed(True, 60, 0), reference_frac=2)
+    problem = random_problem(1, wide)
+    assert max(map(abs, problem.region.upper)) > 2**53
+    run = Investigation(problem, Options())
+    assert not _enumerable(run)
+    assert "2**53" in run.reasons[0]
