@@ -58,31 +58,10 @@ class LayerFacts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LinearForm:
-    """For every x of the box, `lower . x + lower_constant <= difference <= upper . x + upper_constant`.
-
-    One row per output, in the coordinates of x; the inequalities hold over the reals, with the doubles as
-    they are.
-    """
-
-    lower: FloatArray  # (boxes, outputs, inputs)
-    upper: FloatArray
-    lower_constant: FloatArray  # (boxes, outputs)
-    upper_constant: FloatArray
-
-    def __getitem__(self, box: int) -> LinearForm:
-        return LinearForm(*(getattr(self, name)[box] for name in LinearForm.__slots__))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """Bounds of every aligned layer, first to last; the last layer's `post` are the outputs.
-
-    `form` is there if the analysis had one, and bounds the difference of the outputs.
-    """
+    """Bounds of every aligned layer, first to last; the last layer's `post` are the outputs."""
 
     layers: tuple[LayerFacts, ...]
-    form: LinearForm | None = None
 
     @property
     def difference(self) -> Interval:
@@ -90,4 +69,4 @@ class Facts:
         return self.layers[-1].difference_post
 
     def __getitem__(self, box: int) -> Facts:
-        return Facts(tuple(layer[box] for layer in self.layers), self.form and self.form[box])
+        return Facts(tuple(layer[box] for layer in self.layers))

@@ -24,7 +24,7 @@ def bits_for(low: int, high: int) -> int:
     """The least width that holds all of [low, high]: unsigned if `low` >= 0, else two's complement."""
     if low >= 0:
         return max(high.bit_length(), 1)
-    return max((-low - 1).bit_length(), high.bit_length()) + 1
+    return max((-low - 1).bit_length(), max(high, 0).bit_length()) + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
+from io import TextIOWrapper
 from typing import Annotated
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the parallelism is --jobs; must precede numpy
@@ -56,6 +56,9 @@ def _root(
 
 def main() -> None:
     """Entry point of the `qsmt` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no "≤" shows "?" instead
     sys.exit(run(sys.argv[1:]))
 
 
@@ -88,7 +91,9 @@ def _complain(message: str, code: int) -> int:
 
 def _internal_error() -> int:
     if os.environ.get("QSMT_TRACEBACK"):
-        traceback.print_exc()
+        from traceback import print_exc
+
+        print_exc()
     kind, error, _ = sys.exc_info()
     said = f"{kind.__name__ if kind else 'error'}: {error}"
     return _complain(

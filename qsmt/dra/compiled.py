@@ -46,7 +46,6 @@ class CompiledLayer:
     quantized: Side
     weight: AffineMap  # of the quantized network, in real units; linear
     gap: AffineMap  # quantized minus reference, weight and bias, in real units
-    real: AffineMap  # of the quantized network, in real units
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,11 +55,6 @@ class InputRelation:
     model: InputModel
     scale: Fraction
     format: Fixed | None  # of the quantized network's input; None if it reads reals
-
-    @property
-    def unit(self) -> Fraction:
-        """What one unit of the quantized network's input stands for."""
-        return self.format.scale if self.format else Fraction(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +94,6 @@ def _compile_layer(reference: Layer, quantized: Layer) -> CompiledLayer:
         reference=_compile_side(reference),
         quantized=_compile_side(quantized),
         weight=affine_map(of_const(theirs.weight)),
-        real=affine_map(of_const(theirs.weight), of_const(theirs.bias)),
         gap=affine_map(difference_of(theirs.weight, ours.weight), difference_of(theirs.bias, ours.bias)),
     )
 

@@ -48,6 +48,13 @@ def stability(problem: Problem, facts: Facts) -> tuple[LayerStability, ...]:
     )
 
 
+def unstable(problem: Problem, facts: Facts) -> tuple[int, int]:
+    """How many hidden neurons are unstable: (reference, quantized)."""
+    layers = stability(problem, facts)
+    kind = Stability.UNSTABLE
+    return sum(layer.counts[0][kind] for layer in layers), sum(layer.counts[1][kind] for layer in layers)
+
+
 def _of_quantized(side: Side, known: LayerFacts) -> StabilityArray:
     """By the accumulator after all roundings and before all limits, which commute with them."""
     rounded = known.quantized_pre

@@ -1,22 +1,12 @@
-"""What an analysis has found so far, layer by layer: all that a domain may build on.
-
-The relaxations of a layer are made once, when a domain first asks for them.
-"""
+"""What an analysis has found so far, layer by layer: all that a domain may build on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from qsmt.arith.real import FloatArray, IntArray
-from qsmt.dra.activation import Before
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem
-from qsmt.dra.deeppoly import Line, RelaxedLayer, lines_around, relax
-from qsmt.dra.domain import BoolArray, negated, scaled
+from qsmt.dra.deeppoly import RelaxedLayer, relax
 from qsmt.dra.inputs import InputFacts
-from qsmt.dra.pairs import Maps, RelaxedPair, maps, relax_pair
-from qsmt.dra.planes import Planes, planes
 from qsmt.facts import Interval, LayerFacts
 
 
@@ -27,10 +17,7 @@ class Trace:
     problem: CompiledProblem
     inputs: InputFacts
     layers: list[LayerFacts] = field(default_factory=list)
-    regular: list[BoolArray] = field(default_factory=list)  # where a quantized layer obeys its formula
-    _reference: list[RelaxedLayer] = field(default_factory=list)
-    _quantized: list[RelaxedLayer] = field(default_factory=list)
-    _pairs: list[RelaxedPair] = field(default_factory=list)
+    _relaxed: list[RelaxedLayer] = field(default_factory=list)
 
     @property
     def next(self) -> CompiledLayer:
@@ -39,7 +26,7 @@ class Trace:
     @property
     def reference(self) -> Interval:
         """What the next layer reads in the reference network."""
-        return self.reference_read(len(self.layers))
+        return self.layers[-1].reference_post if self.layers else self.inputs.reference
 
     @property
     def quantized(self) -> Interval:
@@ -49,82 +36,13 @@ class Trace:
     @property
     def difference(self) -> Interval:
         """Quantized minus reference, of what the next layer reads."""
-        return self.difference_read(len(self.layers))
-
-    def reference_read(self, i: int) -> Interval:
-        """What layer i reads in the reference network."""
-        return self.layers[i - 1].reference_post if i else self.inputs.reference
-
-    def difference_read(self, i: int) -> Interval:
-        """The difference that layer i reads."""
-        return self.layers[i - 1].difference_post if i else self.inputs.difference
-
-    def quantized_read(self, i: int) -> Interval:
-        """What layer i reads in the quantized network, in real units."""
-        if i == 0:
-            return scaled(self.inputs.quantized, self.problem.inputs.unit)
-        return scaled(self.layers[i - 1].quantized_post, self.problem.layers[i - 1].quantized.post_unit)
+        return self.layers[-1].difference_post if self.layers else self.inputs.difference
 
     def relaxed_reference(self) -> list[RelaxedLayer]:
-        """The reference's layers so far, between lines."""
-        for i in range(len(self._reference), len(self.layers)):
+        """The reference's layers so far, between lines; each is relaxed once, when first asked for."""
+        for i in range(len(self._relaxed), len(self.layers)):
             side = self.problem.layers[i].reference
-            lines = lines_around(self.layers[i].reference_pre, side.activation.limits)
-            self._reference.append(relax(side.linear, lines, self.reference_read(i)))
-        return self._reference
-
-    def relaxed_quantized(self) -> list[RelaxedLayer]:
-        """The quantized network's layers so far, in real units, between lines."""
-        for i in range(len(self._quantized), len(self.layers)):
-            layer = self.problem.layers[i]
-            self._quantized.append(relax(layer.real, self._quantized_lines(i), self.quantized_read(i)))
-        return self._quantized
-
-    def relaxed_pairs(self) -> list[RelaxedPair]:
-        """The layers of both networks so far, between planes."""
-        for i in range(len(self._pairs), len(self.layers)):
-            limits = self.problem.layers[i].reference.activation.limits
-            lines = lines_around(self.layers[i].reference_pre, limits)
-            self._pairs.append(relax_pair(self.maps(i), self._planes(i), lines))
-        return self._pairs
-
-    def maps(self, i: int) -> Maps:
-        """The affine maps of layer i, if all layers before it are relaxed."""
-        kept: IntArray = self._pairs[i - 1].kept if i else np.arange(self.inputs.x.lower.shape[-1])
-        return maps(self.problem.layers[i], (self.difference_read(i), self.reference_read(i)), kept)
-
-    def _quantized_lines(self, i: int) -> tuple[Line, Line]:
-        """Where a neuron does not obey its formula, its bounds are its lines."""
-        side, layer = self.problem.layers[i].quantized, self.layers[i]
-        pre, post = scaled(layer.quantized_pre, side.pre_unit), scaled(layer.quantized_post, side.post_unit)
-        lines = lines_around(pre, side.activation.limits, side.activation.noise)
-        if self.regular[i].all():
-            return lines
-        ends = (post.upper, negated(post).upper)
-        upper, lower = (_constant_where(~self.regular[i], *v) for v in zip(lines, ends, strict=True))
-        return upper, lower
-
-    def _planes(self, i: int) -> Planes:
-        """Where a neuron does not obey its formula, its bounds are its planes."""
-        layer, known = self.problem.layers[i], self.layers[i]
-        after, regular = known.difference_post, self.regular[i]
-        found = planes(before(layer, known), layer.quantized.activation, layer.reference.activation, after)
-        if regular.all():
-            return found
-        flat = np.stack([after.upper, after.lower])
-        alpha, beta = (np.where(regular, v, 0.0) for v in (found.alpha, found.beta))
-        return Planes(alpha, beta, np.where(regular, found.gamma, flat))
-
-
-def before(layer: CompiledLayer, known: LayerFacts) -> Before:
-    """What is known of a layer's activation, in real units."""
-    return Before(
-        known.reference_pre,
-        scaled(known.quantized_pre, layer.quantized.pre_unit),
-        known.difference_pre,
-        scaled(known.quantized_post, layer.quantized.post_unit),
-    )
-
-
-def _constant_where(mask: BoolArray, line: Line, end: FloatArray) -> Line:
-    return Line(np.where(mask, 0.0, line.slope), np.where(mask, end, line.intercept))
+            read = self.layers[i - 1].reference_post if i else self.inputs.reference
+            pre = self.layers[i].reference_pre
+            self._relaxed.append(relax(side.linear, side.activation.limits, read, pre))
+        return self._relaxed

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from qsmt.dra.analysis import analyze_region
 from qsmt.dra.domain import Mode
+from qsmt.dra.stability import LayerStability, stability
 from qsmt.engine.investigation import OutputRange, Stage
-from qsmt.facts import Facts, Interval
+from qsmt.facts import Facts, Interval, Stability
 from qsmt.ir.ops import Value
 from qsmt.ir.types import Real
 from qsmt.problem import Problem
@@ -44,8 +45,9 @@ def analyze(problem: Problem, mode: Mode) -> AnalysisResult:
 
 
 def layer_rows(problem: Problem, facts: Facts) -> list[dict[str, Any]]:
-    """One row per layer: its neurons, and mean widths after the activation, in real units."""
+    """One row per layer: its neurons, mean widths after the activation, and how many neurons are stable."""
     rows = []
+    states = stability(problem, facts)
     for index, (found, (reference, quantized)) in enumerate(zip(facts.layers, problem.layers, strict=True)):
         rows.append(
             {
@@ -54,9 +56,19 @@ def layer_rows(problem: Problem, facts: Facts) -> list[dict[str, Any]]:
                 "reference_width": _mean_width(found.reference_post, reference.post),
                 "quantized_width": _mean_width(found.quantized_post, quantized.post),
                 "difference_width": _mean_width(found.difference_post, reference.post),
+                "reference_stable": _stable(states, index, side="reference"),
+                "quantized_stable": _stable(states, index, side="quantized"),
             }
         )
     return rows
+
+
+def _stable(states: Sequence[LayerStability], index: int, *, side: str) -> dict[str, int]:
+    """How many neurons of a hidden layer are of each kind; the output layer has none to count."""
+    if index >= len(states):
+        return {}
+    kinds = getattr(states[index], side).ravel().tolist()
+    return {kind.value: kinds.count(kind) for kind in Stability}
 
 
 def _mean_width(bounds: Interval, value: Value) -> float:

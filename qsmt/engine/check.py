@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmt.dra.analysis import analyze_region
+from qsmt.dra.stability import unstable
 from qsmt.engine.dispatch import solve_residual, validate
 from qsmt.engine.enumerate import enumerate_grid
 from qsmt.engine.falsify import falsify
@@ -24,7 +25,6 @@ from qsmt.engine.investigation import Investigation, OutputRange, Silence, Stage
 from qsmt.engine.plan import NONE, Options
 from qsmt.problem import Problem
 from qsmt.verdict import Verdict
-
 
 LARGEST_CODE = 2**53
 """Up to here, every integer is a double."""
@@ -66,7 +66,9 @@ def analyse(run: Investigation) -> tuple[str, dict[str, Any]]:
     run.certify(run.facts.difference.lower, run.facts.difference.upper)
     if run.within_bounds():
         run.verify(["dra"])
-    return "bounded the difference layer by layer", {"mode": "interval"}
+    ours, theirs = unstable(run.problem, run.facts)
+    figures = {"mode": "interval", "unstable_reference": ours, "unstable_quantized": theirs}
+    return f"bounded the difference; {ours} + {theirs} hidden neurons are unstable", figures
 
 
 def _enumerable(run: Investigation) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from qsmt.dra.stability import unstable
 from qsmt.encoding import Encoding, Query, QueryAnswer, answer, encodings, load
 from qsmt.engine.crosscheck import Comparison, compare
 from qsmt.engine.investigation import Investigation
@@ -195,19 +196,9 @@ def _usable(encoding: Encoding, options: Options, refusals: list[str]) -> list[B
 
 def _rank(choice: Choice, query: Query, options: Options) -> tuple[bool, bool]:
     """Exact solvers first where only they count; else bit-vectors first where there is little to search."""
-    small = unstable_neurons(query) <= BITVECTOR_UNSTABLE
+    small = sum(unstable(query.problem, query.facts)) <= BITVECTOR_UNSTABLE
     only_exact = options.trust is Trust.EXACT
     return (only_exact and not choice.backend.exact, (choice.backend.exact and not small))
-
-
-def unstable_neurons(query: Query) -> int:
-    """Neurons of either network that change sign in the region, before their activation."""
-    count = 0
-    for layer, facts in zip(query.problem.layers, query.facts.layers, strict=True):
-        for side, pre in zip(layer, (facts.reference_pre, facts.quantized_pre), strict=True):
-            if side.activation:
-                count += int(((pre.lower < 0) & (pre.upper > 0)).sum())
-    return count
 
 
 def _decide(run: Investigation, solvers: Solvers, query: Query, share: float) -> QueryAnswer:

@@ -114,8 +114,8 @@ def _witness(verdict: Verdict | None) -> dict[str, Any] | None:
         "output": witness.output,
         "difference": float(witness.difference),
         "exact": str(witness.difference),
-        "reference": [float(v) for v in witness.reference],
-        "quantized": [float(v) for v in witness.quantized],
+        "reference": [number(v) for v in witness.reference],
+        "quantized": [number(v) for v in witness.quantized],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import assert_never
+from typing import Any, assert_never
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -81,11 +81,13 @@ def _claim(problem: Problem) -> str:
 
 def _inputs(problem: Problem) -> str:
     points = problem.region.points
-    return "input of the box" if points is None else f"one of the {_count(points)} inputs"
-
-
-def _count(points: int) -> str:
-    return f"{points:,}" if points < 10**12 else f"{float(points):.1e}"
+    if points is None:
+        return "input of the box"
+    return (
+        f"one of the {points:,} inputs"
+        if points < 10**12
+        else f"one of about 10^{len(str(points)) - 1} inputs"
+    )
 
 
 def _trust(labels: Iterable[str]) -> Table:
@@ -138,11 +140,17 @@ def _certified(found: OutputRange, bound: Fraction) -> str:
     return f"[{below}, {exact(bound) if high == float_up(bound) else upper(high)}]"
 
 
-def _layers(layers: tuple[Mapping[str, object], ...]) -> Table:
-    columns = [key for key in layers[0] if not isinstance(layers[0][key], Mapping)]
-    table = _table(*columns)
+def _layers(layers: tuple[Mapping[str, Any], ...]) -> Table:
+    """One row per layer and network: the mean width of its bounds, and its stable neurons."""
+    kinds = list(layers[0]["reference_stable"])
+    table = _table("layer", "neurons", "network", "mean width", *kinds)
     for layer in layers:
-        table.add_row(*(near(v) if isinstance(v := layer[key], float) else str(v) for key in columns))
+        first = (str(layer["layer"]), str(layer["neurons"]))
+        for side in ("reference", "quantized"):
+            counts = (str(count) for count in layer[f"{side}_stable"].values())
+            table.add_row(*first, side, near(layer[f"{side}_width"]), *counts)
+            first = ("", "")
+        table.add_row("", "", "difference", near(layer["difference_width"]))
     return table
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from qsmt.errors import SoundnessError
 from qsmt.solver.worker import read_message, write_message
 
 SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -48,6 +49,7 @@ class Worker:
 
         Raises:
             CallFailed: the call took longer than `timeout_s`, raised, or its process died.
+            SoundnessError: the call raised it.
         """
         child = self._running()
         assert child.stdin is not None and child.stdout is not None
@@ -63,6 +65,8 @@ class Worker:
             raise
         finally:
             timer.cancel()
+        if isinstance(result, SoundnessError):
+            raise result
         if not returned:
             raise CallFailed(str(result))
         return result

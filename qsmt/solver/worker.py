@@ -17,6 +17,8 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any
 
+from qsmt.errors import SoundnessError
+
 HEADER = struct.Struct("<Q")
 
 
@@ -49,9 +51,14 @@ def _listen(calls: queue.SimpleQueue[Any], stream: IO[bytes]) -> None:
 
 
 def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, Any]:
-    """(True, result), or (False, what went wrong): a solver may raise anything at all."""
+    """(True, result), or (False, what went wrong): a solver may raise anything at all.
+
+    A soundness alarm is nobody's failure to swallow: it goes back as itself.
+    """
     try:
         return True, function(*arguments)
+    except SoundnessError as alarm:
+        return False, alarm
     except MemoryError:
         return False, "out of memory"
     except Exception as error:

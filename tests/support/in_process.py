@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from qsmt.errors import SoundnessError
 from qsmt.solver.process import CallFailed
 
 
@@ -24,5 +25,7 @@ class InProcessWorker:
         """The function's result, whatever the time it takes."""
         try:
             return function(*arguments)
+        except SoundnessError:
+            raise
         except Exception as error:
             raise CallFailed(f"{type(error).__name__}: {error}") from error

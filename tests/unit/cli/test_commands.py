@@ -166,6 +166,9 @@ def test_analyze_reports_layers(mode: str, holds: Path, capsys: Capture) -> None
     assert ran.code == 0
     assert ran.report["verdict"] is None
     assert [layer["neurons"] for layer in ran.report["layers"]] == [3, 2]
+    hidden, last = ran.report["layers"]
+    assert sum(hidden["reference_stable"].values()) == sum(hidden["quantized_stable"].values()) == 3
+    assert last["reference_stable"] == {}
     for output in ran.report["outputs"]:
         low, high = true_range(PROBLEM, output["index"])
         assert output["certified"][0] <= low

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from qsmt.errors import SoundnessError
 from qsmt.solver.process import CallFailed, Worker
 
 PLENTY_S = 30.0
+ALARM = "from qsmt.errors import SoundnessError; raise SoundnessError('two bounds share no value')"
 
 
 @pytest.fixture
@@ -48,6 +50,11 @@ def test_memory_is_limited(worker: Worker) -> None:
 def test_an_exception_is_a_failed_call_that_names_it(worker: Worker) -> None:
     with pytest.raises(CallFailed, match="ValueError: invalid literal"):
         worker.call(int, ("x",), timeout_s=PLENTY_S)
+
+
+def test_a_soundness_alarm_in_the_child_is_one_in_the_parent(worker: Worker) -> None:
+    with pytest.raises(SoundnessError, match="share no value"):
+        worker.call(exec, (ALARM,), timeout_s=PLENTY_S)
 
 
 def test_what_a_solver_prints_does_not_corrupt_the_replies(worker: Worker) -> None:
