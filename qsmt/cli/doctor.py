@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from typing import TYPE_CHECKING
 
 import typer
+
+from qsmt.cli.output import show
+
+if TYPE_CHECKING:
+    from qsmt.engine.health import SolverHealth
 
 
 def command() -> None:
@@ -16,13 +21,13 @@ def command() -> None:
     from qsmt.report.model import versions
 
     found = solvers()
-    sys.stdout.write(f"{machine()}\n\n")
-    for package, version in versions().items():
-        sys.stdout.write(f"  {package:<12} {version}\n")
-    sys.stdout.write("\n")
-    for health in found:
-        state = "usable" if health.missing is None else f"not usable: {health.missing}"
-        kind = "exact" if health.exact else "numerical"
-        sys.stdout.write(f"  {health.encoding:<10} {health.backend:<9} {kind:<10} {state}\n")
+    packages = "".join(f"  {package:<12} {version}\n" for package, version in versions().items())
+    show(f"{machine()}\n\n{packages}\n{''.join(map(_line, found))}")
     if not any(health.missing is None for health in found):
         raise typer.Exit(3)
+
+
+def _line(health: SolverHealth) -> str:
+    state = "usable" if health.missing is None else f"not usable: {health.missing}"
+    kind = "exact" if health.exact else "numerical"
+    return f"  {health.encoding:<10} {health.backend:<9} {kind:<10} {state}\n"

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from qsmt.cli.arguments import Bits, Bound, Box, Files, Model, Runtime
-from qsmt.cli.output import chosen_model
+from qsmt.cli.output import chosen_model, show
 
 
 def command(
@@ -37,5 +37,5 @@ def command(
     model = chosen_model(input_model)
     problem = Source(tuple(files), bits, box, bound, model, runtime).load().problem
     exported = export(problem, folder)
-    sys.stdout.write("".join(f"{path}\n" for path in exported.files))
-    sys.stderr.write("".join(f"qsmt: {refusal}\n" for refusal in exported.refusals))
+    show("".join(f"{path}\n" for path in exported.files))
+    sys.stderr.write("".join(f"qsmt: {remark}\n" for remark in exported.remarks))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from io import TextIOWrapper
+from io import FileIO, TextIOWrapper
 from typing import Annotated
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the parallelism is --jobs; must precede numpy
@@ -16,6 +16,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the parallelism is --jobs;
 import typer
 
 from qsmt.cli import analyze, check, doctor, export, replay
+from qsmt.cli.output import mute
 from qsmt.errors import BackendError, InputError, SoundnessError
 
 BAD_INPUT, ALARM, INTERNAL, INTERRUPTED = 2, 4, 70, 130
@@ -56,10 +57,18 @@ def _root(
 
 def main() -> None:
     """Entry point of the `qsmt` command."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no "≤" shows "?" instead
+            stream.reconfigure(errors="backslashreplace")  # a name may hold any character
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_what_is_closed() -> None:
+    """Where the caller closed stdout or stderr, what is said goes nowhere; and no other file gets its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, TextIOWrapper(FileIO(os.devnull, "w"), encoding="utf-8"))
 
 
 def run(arguments: list[str]) -> int:
@@ -76,7 +85,7 @@ def run(arguments: list[str]) -> int:
     except SoundnessError as error:
         return _complain(f"SOUNDNESS ALARM: {error}", ALARM)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; not our error
+        mute()  # the reader of a help text left; not our error
         return 0
     except CLICK_ERROR as error:
         return _complain(error.format_message(), BAD_INPUT)  # type: ignore[attr-defined]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import sys
-import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,14 +19,63 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=StrEnum)
 
 
+PLAIN = str.maketrans({"≤": "<=", "−": "-", "—": "-", "─": "-", "…": "...", "∞": "inf"})
+"""For an output that has no such characters."""
+
+WIDTH = 100
+"""Columns of what is not printed on a terminal."""
+
+NARROWEST, WIDEST = 60, 120
+"""Columns of what is."""
+
+
 def emit(report: Report, *, as_json: bool, file: Path | None) -> None:
     """Print the report, and write it to `file` too."""
     from qsmt.report import json, text
 
+    show(json.render(report) if as_json else text.render(report, color=_colored(), width=_width()))
     if file is not None:
         write_whole(file, json.render(report))
-    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    sys.stdout.write(json.render(report) if as_json else text.render(report, color=color))
+
+
+def show(said: str) -> None:
+    """Print on stdout; if nobody reads it any more, that is no error.
+
+    Raises:
+        InputError: stdout takes nothing, such as a file on a full disk.
+    """
+    try:
+        sys.stdout.write(fitting(said, sys.stdout.encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        mute()
+    except OSError as error:
+        mute()
+        raise InputError(f"cannot be written to: {error.strerror}", where="stdout") from None
+
+
+def mute() -> None:
+    """What is printed from now on, or is left in a buffer, goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def fitting(said: str, encoding: str | None) -> str:
+    """The text in characters that the encoding has."""
+    try:
+        said.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return said.translate(PLAIN)
+    return said
+
+
+def _colored() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _width() -> int:
+    if not sys.stdout.isatty():
+        return WIDTH
+    return min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
 
 
 def check_writable(file: Path | None) -> None:
@@ -45,15 +95,31 @@ def check_writable(file: Path | None) -> None:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write beside the file, then rename: a reader never sees half of it."""
-    handle, name = tempfile.mkstemp(dir=file.absolute().parent, prefix=".qsmt-")
+    """Write beside the file, then rename: a reader never sees half of it.
+
+    Through a link, not over it; and a pipe or a device cannot be renamed over, so it is written to.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    target = file.resolve()
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8")
+        else:
+            _write_beside(target, text)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", where=file) from None
+
+
+def _write_beside(target: Path, text: str) -> None:
+    scratch = target.with_name(f".qsmt-{secrets.token_hex(8)}")
+    try:
+        with scratch.open("x", encoding="utf-8") as stream:
             stream.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(file)
+        scratch.replace(target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
         raise
 
 

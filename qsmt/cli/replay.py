@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from qsmt.cli.output import show
 
 
 def command(
@@ -20,5 +21,5 @@ def command(
     from qsmt.report.replay import render
 
     found = reexecute(report)
-    sys.stdout.write(render(found))
+    show(render(found))
     raise typer.Exit(0 if found.confirmed else 1)

@@ -10,42 +10,50 @@ from qsmt.dra.analysis import analyze_region
 from qsmt.encoding import Encoding, Query, encodings
 from qsmt.engine.alarm import write_problem
 from qsmt.engine.dispatch import open_queries
+from qsmt.errors import InputError
 from qsmt.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The files that were written, and per encoding that refused a query, why."""
+    """The files that were written, and why some that might be expected were not."""
 
     files: tuple[Path, ...]
-    refusals: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def export(problem: Problem, folder: Path) -> Exported:
     """Write every query that analysis leaves open, in every encoding that takes it.
 
     The folder appears complete or not at all.
+
+    Raises:
+        InputError: it cannot be written.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".qsmt-export-") as scratch:
-        made = Path(scratch) / "queries"
-        made.mkdir(mode=0o755)
-        names, refusals = _write(problem, made)
-        made.rename(folder)
-    return Exported(tuple(folder / name for name in names), tuple(refusals))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".qsmt-export-") as scratch:
+            made = Path(scratch) / "queries"
+            made.mkdir(mode=0o755)
+            names, remarks = _write(problem, made)
+            made.rename(folder)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", where=folder) from None
+    return Exported(tuple(folder / name for name in names), tuple(remarks))
 
 
 def _write(problem: Problem, folder: Path) -> tuple[list[str], list[str]]:
     write_problem(problem, folder)
-    refusals: list[str] = []
-    for query in open_queries(problem, analyze_region(problem)):
+    queries = list(open_queries(problem, analyze_region(problem)))
+    remarks = [] if queries else ["analysis alone proves the claim, so there is no query to write"]
+    for query in queries:
         for encoding in encodings().values():
             refusal = encoding.refuses(query)
             if refusal:
-                refusals.append(f"{query}: {encoding.name}: {refusal}")
+                remarks.append(f"{encoding.name}: {refusal}")
             else:
                 encoding.encode(query).write(folder / file_name(query, encoding))
-    return sorted(path.name for path in folder.iterdir()), refusals
+    return sorted(path.name for path in folder.iterdir()), list(dict.fromkeys(remarks))
 
 
 def file_name(query: Query, encoding: Encoding) -> str:

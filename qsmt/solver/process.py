@@ -8,11 +8,13 @@ does not cost a start per query. A call that overstays is ended by killing its w
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -32,6 +34,7 @@ class Worker:
     def __init__(self, memory_mib: int) -> None:
         self._memory_mib = memory_mib
         self._child: subprocess.Popen[bytes] | None = None
+        self._expired = False
 
     def __enter__(self) -> Worker:
         return self
@@ -51,20 +54,22 @@ class Worker:
             CallFailed: the call took longer than `timeout_s`, raised, or its process died.
             SoundnessError: the call raised it.
         """
+        self._expired = False
         child = self._running()
-        assert child.stdin is not None and child.stdout is not None
-        timer = threading.Timer(timeout_s, self._kill)
+        timer = threading.Timer(min(timeout_s, threading.TIMEOUT_MAX), self._expire)
         timer.start()
         try:
-            write_message(child.stdin, (function, arguments))
-            returned, result = read_message(child.stdout)
-        except (EOFError, BrokenPipeError):
-            raise CallFailed(self._death(timed_out=not timer.is_alive())) from None
+            returned, result = _exchange(child, (function, arguments))
+        except (EOFError, OSError):
+            raise CallFailed(self._death()) from None
         except BaseException:  # an interrupt: the reply would be taken for the next call's
             self.close()
             raise
         finally:
             timer.cancel()
+            timer.join()  # or a late one would kill the next call
+        if self._expired:  # just after the reply
+            self.close()
         if isinstance(result, SoundnessError):
             raise result
         if not returned:
@@ -82,7 +87,13 @@ class Worker:
         if self._child is None or self._child.poll() is not None:
             self.close()
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "qsmt.solver.worker", str(self._memory_mib)],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "qsmt.solver.worker",
+                    str(self._memory_mib),
+                ],  # nothing from here
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -91,15 +102,32 @@ class Worker:
             )
         return self._child
 
+    def _expire(self) -> None:
+        self._expired = True
+        self._kill()
+
     def _kill(self) -> None:
         if self._child is not None and self._child.poll() is None:
-            os.killpg(self._child.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
 
-    def _death(self, *, timed_out: bool) -> str:
+    def _death(self) -> str:
         code = self._child.wait() if self._child is not None else 0
         self.close()
-        if timed_out:
+        if self._expired:
             return "timeout"
         return (
             f"the solver's process died ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
         )
+
+
+def _exchange(child: subprocess.Popen[bytes], call: tuple[Any, ...]) -> tuple[bool, Any]:
+    """Send a call, and wait for its reply where an interrupt always comes through.
+
+    Some libraries have interrupted system calls restarted; a wait in `select` never is.
+    """
+    assert child.stdin is not None and child.stdout is not None
+    write_message(child.stdin, call)
+    select.select([child.stdout], [], [])
+    reply: tuple[bool, Any] = read_message(child.stdout)
+    return reply

@@ -1,16 +1,18 @@
 """The child's side of `qsmt.solver.process`: reads calls on stdin, writes results on stdout.
 
-Run as `python -m qsmt.solver.worker MEMORY_MIB`. Whatever a solver prints goes to stderr, so that it
+Run as `python -P -m qsmt.solver.worker MEMORY_MIB`. Whatever a solver prints goes to stderr, so that it
 cannot corrupt the replies. The child ends when its parent does: a thread waits for stdin to close even
-while the solver is busy.
+while the solver is busy; and because a solver may keep that thread from running, the kernel is asked too.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import queue
 import resource
+import signal
 import struct
 import sys
 import threading
@@ -20,6 +22,12 @@ from typing import IO, Any
 from qsmt.errors import SoundnessError
 
 HEADER = struct.Struct("<Q")
+
+SET_PARENT_DEATH_SIGNAL = 1
+"""Linux: prctl(PR_SET_PDEATHSIG, ...)."""
+
+UNREADABLE = 1
+"""The exit code after a call that could not be unpickled here."""
 
 
 def read_message(stream: IO[bytes]) -> Any:
@@ -48,6 +56,8 @@ def _listen(calls: queue.SimpleQueue[Any], stream: IO[bytes]) -> None:
             calls.put(read_message(stream))
     except EOFError:
         os._exit(0)
+    except BaseException:
+        os._exit(UNREADABLE)
 
 
 def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, Any]:
@@ -65,8 +75,14 @@ def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[
         return False, f"{type(error).__name__}: {error}"
 
 
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
 def main() -> None:
     """Serve calls until the parent closes stdin."""
+    _die_with_parent()
     limit = int(sys.argv[1]) << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     replies = os.fdopen(os.dup(1), "wb")

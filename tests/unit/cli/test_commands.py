@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -223,10 +224,24 @@ def test_an_interrupt_ends_with_130_and_one_line(tmp_path: Path) -> None:
     path = write_problem(with_bound(problem, Fraction(reach) * 9 / 10), tmp_path)
     program = "import sys; from qsmt.cli.main import run; sys.exit(run(sys.argv[1:]))"
     arguments = ("check", str(path), "--encoding", "bitvector", "--backend", "z3", "-v")
-    child = subprocess.Popen([sys.executable, "-c", program, *arguments], stderr=subprocess.PIPE, text=True)
-    assert child.stderr is not None
-    while "encodings" not in child.stderr.readline():
-        assert child.poll() is None, "decided before it could be interrupted"
-    child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=30)
+    command = [sys.executable, "-c", program, *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stderr is not None
+            while "encodings" not in child.stderr.readline():
+                assert child.poll() is None, "decided before it could be interrupted"
+            wait_for_a_child_of(child.pid)
+            child.send_signal(signal.SIGINT)
+            _, said = child.communicate(timeout=60)
+        finally:
+            child.kill()
     assert (child.returncode, said) == (cli.INTERRUPTED, "qsmt: interrupted\n")
+
+
+def wait_for_a_child_of(pid: int) -> None:
+    """Until a solver's process has been started, and has had the time to begin."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    deadline = time.monotonic() + 30
+    while children.exists() and not children.read_text().strip() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)

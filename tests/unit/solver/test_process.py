@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -62,21 +63,78 @@ def test_what_a_solver_prints_does_not_corrupt_the_replies(worker: Worker) -> No
     assert worker.call(abs, (-3,), timeout_s=PLENTY_S) == 3
 
 
-def test_a_child_ends_when_its_parent_is_killed() -> None:
-    program = (
-        "import os, sys, time; from qsmt.solver.process import Worker\n"
-        "w = Worker(2048); print(w.call(os.getpid, (), timeout_s=30), flush=True)\n"
-        "w.call(time.sleep, (600,), timeout_s=600)"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
+def test_a_time_limit_of_centuries_is_no_error(worker: Worker) -> None:
+    assert worker.call(abs, (-3,), timeout_s=1e300) == 3
+
+
+def test_the_child_imports_nothing_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Worker
+) -> None:
+    """Or a user's `queue.py` would take part in proofs."""
+    (tmp_path / "queue.py").write_text("raise RuntimeError('not the module that was meant')")
+    monkeypatch.chdir(tmp_path)
+    assert worker.call(abs, (-3,), timeout_s=PLENTY_S) == 3
+
+
+def test_an_unreadable_call_is_a_failed_one(worker: Worker) -> None:
+    with pytest.raises(CallFailed, match="exit code 1"):
+        worker.call(_Unreadable(), (), timeout_s=PLENTY_S)
+    assert worker.call(abs, (-3,), timeout_s=PLENTY_S) == 3
+
+
+class _Unreadable:
+    def __call__(self) -> None:
+        """Never reached: unpickling it fails."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return int, ("not a number",)
+
+
+HANGING = {
+    "asleep": "time.sleep, (600,)",
+    "busy, and never letting another thread run": "re.fullmatch, ('(a+)+b', 'a' * 60)",
+}
+
+
+@pytest.mark.parametrize("how", HANGING)
+def test_a_child_ends_when_its_parent_is_killed(how: str) -> None:
+    parent, child = _parent_in_a_call(HANGING[how])
     parent.kill()
     parent.communicate()
+    assert _ends(child)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_interrupt_comes_through_even_where_a_library_has_system_calls_restarted(restarted: bool) -> None:
+    """gurobipy does that to the process that imports it."""
+    setup = "signal.siginterrupt(signal.SIGINT, False)" if restarted else ""
+    parent, child = _parent_in_a_call(HANGING["asleep"], setup)
+    time.sleep(0.2)  # until it waits for the reply
+    parent.send_signal(signal.SIGINT)
+    _, said = parent.communicate(timeout=PLENTY_S)
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    assert _ends(child)
+
+
+def _parent_in_a_call(call: str, setup: str = "") -> tuple[subprocess.Popen[str], int]:
+    """A process that waits for a worker, and the worker's process id."""
+    program = (
+        "import os, re, signal, sys, time; from qsmt.solver.process import Worker\n"
+        f"w = Worker(2048); print(w.call(os.getpid, (), timeout_s=30), flush=True)\n{setup}\n"
+        f"w.call({call}, timeout_s=600)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    return parent, int(parent.stdout.readline())
+
+
+def _ends(pid: int) -> bool:
     deadline = time.monotonic() + PLENTY_S
-    while _alive(child) and time.monotonic() < deadline:
+    while _alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not _alive(child)
+    return not _alive(pid)
 
 
 def _alive(pid: int) -> bool:
