@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,8 @@ from qsmt.interp.replay import Execution, replay
 from qsmt.problem import Problem
 
 MAX_BYTES = 2**28
+
+RATIO = re.compile(r"-?[0-9]+(/[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,9 @@ def reexecute(path: Path) -> Reexecution:
     try:
         source = Source.of_json(report["source"])
         witness = report["witness"]
-        x = tuple(Fraction(v) for v in witness["input"])
-        output, reported = int(witness["output"]), Fraction(witness["exact"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
+        x = tuple(_number(v) for v in witness["input"])
+        output, reported = int(witness["output"]), _number(witness["exact"])
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise MalformedProblem(
             f"is not a complete report ({type(error).__name__}: {error})", where=path
         ) from None
@@ -65,6 +68,15 @@ def reexecute(path: Path) -> Reexecution:
     if len(x) != problem.input_size or output not in problem.claim.outputs:
         raise MalformedProblem("its witness does not fit its problem", where=path)
     return Reexecution(problem, replay(problem, [x])[0], output, reported)
+
+
+def _number(value: object) -> Fraction:
+    """A number of a report: a JSON number, or the text "p/q"."""
+    if isinstance(value, str) and not RATIO.fullmatch(value):
+        raise ValueError("not a ratio of integers")
+    if not isinstance(value, int | float | str):
+        raise TypeError("not a number")
+    return Fraction(value)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -60,11 +60,21 @@ class Source:
 
     @staticmethod
     def of_json(found: Mapping[str, Any]) -> Source:
-        """The inverse of `as_json`."""
-        flags = {key: found.get(key) for key in ("bits", "box", "bound", "runtime")}
-        model = found.get("input_model")
-        paths = tuple(Path(path) for path in found["files"])
-        return Source(paths, input_model=InputModel(model) if model else None, **flags)
+        """The inverse of `as_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not of this form.
+        """
+        files, bits, model = found["files"], found.get("bits"), found.get("input_model")
+        if not files or not all(isinstance(path, str) and "\0" not in path for path in files):
+            raise TypeError("files is not a list of paths")
+        if not (bits is None or type(bits) is int):
+            raise TypeError("bits is not an integer")
+        texts = {flag: found.get(flag) for flag in ("box", "bound", "runtime")}
+        if not all(text is None or isinstance(text, str) for text in texts.values()):
+            raise TypeError("box, bound and runtime are not texts")
+        paths = tuple(Path(path) for path in files)
+        return Source(paths, bits=bits, input_model=InputModel(model) if model else None, **texts)
 
     def _refuse_flags(self, file: Path) -> None:
         flags = ("bits", "box", "bound", "input_model", "runtime")

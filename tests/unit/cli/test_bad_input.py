@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,31 @@ USAGE: dict[str, tuple[tuple[str, ...], str]] = {
     "replay another JSON": (("replay", "other.json"), "qsmt.report/1"),
     "replay without a witness": (("replay", "bare.json"), "no witness"),
     "replay half a report": (("replay", "half.json"), "not a complete report"),
+    "replay a source that is a text": (("replay", "source.json"), "not a complete report"),
+    "replay a path with a NUL": (("replay", "path.json"), "files is not a list of paths"),
+    "replay bits that are a text": (("replay", "bits.json"), "bits is not an integer"),
+    "replay a box that is a number": (("replay", "box.json"), "are not texts"),
+    "replay an input that is a list": (("replay", "input.json"), "not a number"),
+    "replay an input with an exponent of a billion": (("replay", "huge.json"), "not a ratio of integers"),
+    "replay an input over zero": (("replay", "zero.json"), "not a complete report"),
+}
+
+_SOURCE: dict[str, object] = {"files": ["reference.qir"], "bits": 8, "box": "[-1,1]^2", "bound": "0.1"}
+
+
+def _report(source: object = _SOURCE, x: object = 1) -> dict[str, object]:
+    witness = {"input": [x, 1], "output": 0, "exact": "1/2"}
+    return {"schema": "qsmt.report/1", "source": source, "witness": witness}
+
+
+DOCTORED = {
+    "source.json": _report("reference.qir"),
+    "path.json": _report({**_SOURCE, "files": ["a\0b"]}),
+    "bits.json": _report({**_SOURCE, "bits": "8"}),
+    "box.json": _report({**_SOURCE, "box": 1}),
+    "input.json": _report(x=[1]),
+    "huge.json": _report(x="1e1000000000"),
+    "zero.json": _report(x="1/0"),
 }
 
 
@@ -100,6 +126,8 @@ def test_usage(case: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     Path("other.json").write_text("[1]")
     Path("bare.json").write_text('{"schema": "qsmt.report/1", "verdict": "verified", "witness": null}')
+    for name, report in DOCTORED.items():
+        Path(name).write_text(json.dumps(report))
     Path("half.json").write_text('{"schema": "qsmt.report/1", "witness": {"input": [1]}}')
     before = sorted(tmp_path.iterdir())
     assert fragment in refused(capsys, *arguments)
