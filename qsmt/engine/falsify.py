@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ def falsify(run: Investigation) -> tuple[str, dict[str, Any]]:
     budget = min(FALSIFIER_SECONDS, FALSIFIER_SHARE * run.remaining_s)
     deadline = time.monotonic() + budget
     for best in search.points(deadline):
-        run.observe([search.exact(best)])
+        run.observe([run.exact(best)])
         if isinstance(run.verdict, Falsified):
             break
     figures = {"evaluated": search.evaluated}
@@ -78,12 +77,6 @@ class _Search:
                 if time.monotonic() > deadline:
                     return
                 yield self._ascend(samples[order[goal][start]], goal, deadline)
-
-    def exact(self, point: FloatArray) -> tuple[Fraction, ...]:
-        """A point as an exact input of the region."""
-        region = self._problem.region
-        coordinates = zip(point.tolist(), region.lower, region.upper, strict=True)
-        return tuple(min(max(Fraction(v), low), high) for v, low, high in coordinates)
 
     def _samples(self) -> FloatArray:
         unit = self._rng.random((SAMPLES, len(self._lower)))

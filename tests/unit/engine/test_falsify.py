@@ -15,7 +15,7 @@ from qsmt.interp.batch import BatchInterpreter, Differences
 from qsmt.problem import InputModel, Problem, Region
 from qsmt.verdict import Falsified
 from tests.support.networks import Recipe, random_problem, with_bound
-from tests.unit.engine.test_enumerate import true_range
+from tests.support.truth import true_range
 
 
 def searched(problem: Problem) -> Investigation:
