@@ -75,9 +75,7 @@ def test_flags_need_no_bound(capsys: Capture) -> None:
         (["--checkpoint", "/no/where/c"], "its folder is missing"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(
-    flags: list[str], says: str, problem: Path, capsys: Capture
-) -> None:
+def test_what_makes_no_sense_is_one_line(flags: list[str], says: str, problem: Path, capsys: Capture) -> None:
     ran = qsmt(capsys, "bound", problem, *flags)
     assert (ran.code, ran.out) == (2, "")
     assert says in ran.err and ran.err.count("\n") == 1
@@ -108,7 +106,15 @@ def report_of(done: subprocess.Popen[str]) -> Any:
 def test_an_interrupt_ends_it_with_what_is_known(tmp_path: Path) -> None:
     network = PENDULUM.with_name("pendulum.onnx")
     child = started(
-        network, "--bits", "12", "--box", "[-0.5,0.5]^4", "--checkpoint", tmp_path / "kept", "--timeout", "100"
+        network,
+        "--bits",
+        "12",
+        "--box",
+        "[-0.5,0.5]^4",
+        "--checkpoint",
+        tmp_path / "kept",
+        "--timeout",
+        "100",
     )
     while not (tmp_path / "kept").exists():  # the search is under way
         assert child.poll() is None
