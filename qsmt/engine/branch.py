@@ -12,8 +12,8 @@ bounds lie within the limits: the claim's bounds for `check`; for `bound`, what 
 gap that is allowed. A grid box that holds few points is run instead of cut (qsmt.engine.leaves).
 
 **When to run a box.** As soon as its points take no longer than analysing `LEAF_BOXES` boxes. And everything
-that is open, as soon as that takes no longer than all the analysis so far: so the search never takes more
-than about twice as long as it would if it knew when to stop cutting.
+that is open, as soon as that takes no longer than all the analysis so far, so that the search never takes more
+than about twice as long as running all points; or `PATIENCE` times as long if analysis closes hardly anything.
 
 **Where to cut.** Along the coordinate that moves the difference most across the box, times the square root
 of how wide the box still is there, so that no coordinate is forgotten (qsmt.engine.pieces).
@@ -41,6 +41,10 @@ from qsmt.engine.pieces import Examination, Stretch, bounds_on, examine, run_str
 from qsmt.errors import SoundnessError
 from qsmt.facts import Facts, Interval
 from qsmt.problem import Problem
+
+PATIENCE = 3.0
+"""Once running everything takes less than this many times the analysis so far, analysis must have been
+closing boxes lately at least as fast as that would."""
 
 LEAF_BOXES = 4
 """A box is run when its points cost no more than analysing this many boxes."""
@@ -82,6 +86,17 @@ class Tally:
     enumerated: int = 0  # points
     settled: int = 0  # boxes that their bounds closed
     closed: float = 0.0  # measure of the closed boxes
+    half_analysed: int = 0  # the same two when the search had done half of that
+    half_closed: float = 0.0
+    next_analysed: int = 0
+    next_closed: float = 0.0
+
+    def count(self, boxes: int) -> None:
+        """So many boxes more are analysed."""
+        self.analysed += boxes
+        if self.analysed >= 2 * self.next_analysed:
+            self.half_analysed, self.half_closed = self.next_analysed, self.next_closed
+            self.next_analysed, self.next_closed = self.analysed, self.closed
 
 
 @dataclass(slots=True, eq=False)
@@ -199,7 +214,7 @@ class Search:
 
     def _examined(self, batch: Batch) -> Batch:
         """The boxes with bounds on each of them; what probing shows is executed if it promises more."""
-        self.tally.analysed += len(batch)
+        self.tally.count(len(batch))
         share, limits = -(-len(batch) // self.crew.jobs), self.policy.limits()
         requests = [Examination(batch.boxes[i : i + share], limits) for i in range(0, len(batch), share)]
         found = self.crew.map(examine, requests)
@@ -280,9 +295,16 @@ class Search:
         if not self._grid:
             return np.zeros(len(batch), dtype=np.bool_)
         everything = self.pool.all.points.sum() + batch.points.sum()
-        affordable = everything <= self.tally.analysed * self.costs.ratio
-        most = MAX_LEAF if affordable else max(1.0, LEAF_BOXES * self.costs.ratio)
+        most = MAX_LEAF if self._affordable(float(everything)) else max(1.0, LEAF_BOXES * self.costs.ratio)
         return np.asarray(batch.points <= min(most, MAX_LEAF), dtype=np.bool_)
+
+    def _affordable(self, points: float) -> bool:
+        """Should all open points be run now?"""
+        tally, ratio = self.tally, self.costs.ratio
+        if points <= tally.analysed * ratio:
+            return True
+        lately = (tally.closed - tally.half_closed) / max(tally.analysed - tally.half_analysed, 1)
+        return points <= PATIENCE * tally.analysed * ratio and lately < ratio
 
     def _enumerated(self, batch: Batch) -> Batch:
         """Run every point of the boxes; the boxes for which there was no time."""

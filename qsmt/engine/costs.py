@@ -58,7 +58,7 @@ class Costs:
 
 def estimate(prepared: Prepared) -> Costs:
     """By counting, and by measuring for some hundredths of a second if the region is a grid."""
-    box, point = _box_products(prepared.problem), _point_products(prepared.problem)
+    box, point = _box_products(prepared.problem), point_products(prepared.problem)
     ratio = box / point
     if prepared.grid:
         measured = _measured_ratio(prepared)
@@ -69,7 +69,8 @@ def estimate(prepared: Prepared) -> Costs:
     return Costs(ratio, int(max(1, min(BATCH_PRODUCTS / box, MAX_BATCH, fits))))
 
 
-def _point_products(problem: Problem) -> float:
+def point_products(problem: Problem) -> float:
+    """Multiplications, or what takes as long, in running both networks on one input."""
     sides = [*layers(problem.reference), *layers(problem.quantized)]
     return float(sum(side.affine.weight.type.size / 2 + POINT_NEURON * side.pre.size for side in sides))
 
