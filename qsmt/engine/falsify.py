@@ -135,7 +135,8 @@ class _Search:
         low, high, here = self._lower[self._free], self._upper[self._free], point[self._free]
         step = np.maximum(self._step, np.spacing(np.abs(here)))
         targets = np.array([low, high, here - step, here + step, (here + low) / 2, (here + high) / 2])
-        return np.clip(np.rint(targets) if self._grid else targets, low, high)
+        moved: FloatArray = np.clip(np.rint(targets) if self._grid else targets, low, high)
+        return moved
 
     def _snap(self, points: FloatArray) -> FloatArray:
         return np.clip(np.rint(points) if self._grid else points, self._lower, self._upper)
