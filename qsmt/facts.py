@@ -6,7 +6,7 @@ is too large for a double to hold); a bound of a difference is in real units, qu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -53,15 +53,45 @@ class LayerFacts:
     quantized_post: Interval
     difference_post: Interval
 
+    def after(self, difference: Interval) -> LayerFacts:
+        """The same, with these bounds of the difference after the activation."""
+        return replace(self, difference_post=difference)
+
+    def meet(self, other: LayerFacts) -> LayerFacts:
+        """The intersection of two analyses of the same layer."""
+        names = LayerFacts.__slots__
+        return LayerFacts(*(getattr(self, name).meet(getattr(other, name)) for name in names))
+
     def __getitem__(self, box: int) -> LayerFacts:
         return LayerFacts(*(getattr(self, name)[box] for name in LayerFacts.__slots__))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LinearForm:
+    """For every x of the box, `lower . x + lower_constant <= difference <= upper . x + upper_constant`.
+
+    One row per output, in the coordinates of x; the inequalities hold over the reals, with the doubles as
+    they are.
+    """
+
+    lower: FloatArray  # (boxes, outputs, inputs)
+    upper: FloatArray
+    lower_constant: FloatArray  # (boxes, outputs)
+    upper_constant: FloatArray
+
+    def __getitem__(self, box: int) -> LinearForm:
+        return LinearForm(*(getattr(self, name)[box] for name in LinearForm.__slots__))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """Bounds of every aligned layer, first to last; the last layer's `post` are the outputs."""
+    """Bounds of every aligned layer, first to last; the last layer's `post` are the outputs.
+
+    `form` is there if the analysis had one, and bounds the difference of the outputs.
+    """
 
     layers: tuple[LayerFacts, ...]
+    form: LinearForm | None = None
 
     @property
     def difference(self) -> Interval:
@@ -69,4 +99,4 @@ class Facts:
         return self.layers[-1].difference_post
 
     def __getitem__(self, box: int) -> Facts:
-        return Facts(tuple(layer[box] for layer in self.layers))
+        return Facts(tuple(layer[box] for layer in self.layers), self.form and self.form[box])

@@ -1,13 +1,17 @@
 """Differential reachability: bounds of both networks and of their difference, layer by layer.
 
-An analysis is a reduced product. At every layer each domain of the mode bounds the reference or the
-difference before the activation from all that is known of the layers before; its bounds are intersected
-with those of interval propagation, which is always done; the activation is applied to the result. A
-domain is a function of the trace so far, and a mode a row of a table of domains.
+An analysis is a reduced product. At every layer each domain of the mode tightens what interval propagation
+says of it before the activation; then the activation is applied.
 
-    naive     interval propagation of both networks, subtracted
-    interval  the reference by DeepPoly; the difference forward,
-              d = W' delta + (W' - W) h + (b' - b)        (QEBVerif, CAV 2023, section 4)
+    naive       interval propagation of both networks, subtracted
+    interval    the reference by DeepPoly; the difference forward,
+                d = W' delta + (W' - W) h + (b' - b)        (QEBVerif, CAV 2023, section 4)
+    symbolic    both networks by DeepPoly, their forms over the input subtracted    (the same)
+    difference  differences substituted back jointly with the reference, and mutual tightening
+    best        all of these, each by itself, and a last run of all domains that starts from their intersection
+
+No mode of the middle three is always the tightest, and a tighter start can lead to looser relaxations further on,
+so `best` keeps every mode's own results.
 
 Soundness: every domain's bounds hold for each x of the box, hence so does their intersection, hence so
 do the bounds after the activation (qsmt.dra.activation). No bound is rounded to a format's grid, and
@@ -16,40 +20,55 @@ nothing is clipped that the networks themselves do not clip.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import TypeAlias
 
 import numpy as np
 
-from qsmt.dra.activation import Before, difference_after
-from qsmt.dra.compiled import CompiledLayer, CompiledProblem, Side, compile_network, compile_problem
-from qsmt.dra.deeppoly import RelaxedLayer, bounds, relax
-from qsmt.dra.domain import Boxes, Mode, minus, plus, scaled, select
-from qsmt.dra.inputs import input_facts
-from qsmt.dra.interval import Ranged
-from qsmt.dra.trace import Trace
-from qsmt.facts import Facts, Interval, LayerFacts
+from qsmt.dra.activation import difference_after
+from qsmt.dra.compiled import CompiledLayer, CompiledProblem, compile_network, compile_problem
+from qsmt.dra.deeppoly import RelaxedLayer, bounds, lines_around, relax
+from qsmt.dra.domain import BoolArray, Boxes, Mode, minus, scaled, select
+from qsmt.dra.domains import (
+    Domain,
+    deeppoly_reference,
+    forward_difference,
+    interval_images,
+    joint,
+    mutual,
+    subtract,
+    symbolic,
+)
+from qsmt.dra.inputs import InputFacts, input_facts
+from qsmt.dra.trace import Pre, Trace, before
+from qsmt.facts import Facts, Interval, LayerFacts, LinearForm
 from qsmt.ir.network import Network
 from qsmt.problem import Problem
 
 CACHE_BYTES = 2**22
 """Boxes are analysed in groups whose affine forms take about this much, so that they stay in the cache."""
 
-Domain: TypeAlias = Callable[[Trace], Interval]
+DOMAINS: dict[Mode, tuple[Domain, ...]] = {
+    Mode.NAIVE: (),
+    Mode.INTERVAL: (deeppoly_reference, subtract, forward_difference),
+    Mode.SYMBOLIC: (symbolic, subtract),
+    Mode.DIFFERENCE: (deeppoly_reference, subtract, forward_difference, joint, mutual),
+}
+"""What each mode adds to interval propagation. The first can be run alone; `best` is made of them."""
+
+PRODUCT: tuple[Domain, ...] = (deeppoly_reference, subtract, forward_difference, joint, mutual)
 
 
-def analyze(problem: Problem, boxes: Boxes, mode: Mode = Mode.INTERVAL) -> Facts:
+def analyze(problem: Problem, boxes: Boxes, mode: Mode = Mode.BEST) -> Facts:
     """Bounds on every box of the batch; the leading axis is the box."""
     compiled = compile_problem(problem)
-    size = _group_size([layer.reference for layer in compiled.layers])
+    size = _group_size(compiled)
     groups = [boxes[i : i + size] for i in range(0, len(boxes), size)]
     with np.errstate(all="ignore"):
-        return _joined([_analyze_group(compiled, group, _DOMAINS[mode]) for group in groups])
+        return _joined([_analyze_group(compiled, group, mode) for group in groups])
 
 
-def analyze_region(problem: Problem, mode: Mode = Mode.INTERVAL) -> Facts:
+def analyze_region(problem: Problem, mode: Mode = Mode.BEST) -> Facts:
     """Bounds on the problem's whole region."""
     return analyze(problem, Boxes.of_region(problem.region), mode)[0]
 
@@ -62,82 +81,65 @@ def reference_ranges(network: Network, boxes: Boxes, input_scale: Fraction) -> t
     with np.errstate(all="ignore"):
         for side in compile_network(network):
             pre = side.affine(read).interval.meet(bounds(side.linear, below, x, read))
-            below.append(relax(side.linear, side.activation.limits, read, pre))
+            below.append(relax(side.linear, lines_around(pre, side.activation.limits), read))
             read = side.activation.limits.of(pre)
             found.append(read)
     return tuple(found)
 
 
-# --- the domains ----------------------------------------------------------------------------------
+def traces(problem: CompiledProblem, inputs: InputFacts, mode: Mode) -> list[Trace]:
+    """The runs of a mode; the last one knows what the others have found."""
+    if mode is not Mode.BEST:
+        return [_run(problem, inputs, DOMAINS[mode])]
+    alone = [_run(problem, inputs, domains) for domains in DOMAINS.values()]
+    return [*alone, _run(problem, inputs, PRODUCT, alone)]
 
 
-@dataclass(frozen=True, slots=True)
-class Domains:
-    """What a mode adds to interval propagation."""
-
-    reference: tuple[Domain, ...] = ()
-    difference: tuple[Domain, ...] = ()
+def _analyze_group(problem: CompiledProblem, boxes: Boxes, mode: Mode) -> Facts:
+    last = traces(problem, input_facts(problem.inputs, boxes), mode)[-1]
+    return Facts(tuple(last.layers), last.form)
 
 
-def deeppoly_reference(trace: Trace) -> Interval:
-    """The reference's next layer, substituted back to the input."""
-    linear, read = trace.next.reference.linear, trace.reference
-    return bounds(linear, trace.relaxed_reference(), trace.inputs.reference, read)
+def _run(
+    problem: CompiledProblem, inputs: InputFacts, domains: Sequence[Domain], others: Sequence[Trace] = ()
+) -> Trace:
+    """All layers by these domains, each layer starting from what other runs know of it."""
+    trace = Trace(problem, inputs)
+    for i, layer in enumerate(problem.layers):
+        known = interval_images(trace)
+        for other in others:
+            known = known.meet(other.pre[i])
+        for domain in domains:
+            known = domain(trace, known)
+        facts, regular = _activated(layer, known)
+        for other in others:
+            facts = facts.meet(other.layers[i])
+        trace.pre.append(known)
+        trace.layers.append(facts)
+        trace.regular.append(regular)
+    return trace
 
 
-def forward_difference(trace: Trace) -> Interval:
-    """W' delta + (W' - W) h + (b' - b)."""
-    return plus(trace.next.weight.image(trace.difference), trace.next.gap.image(trace.reference))
-
-
-_DOMAINS = {
-    Mode.NAIVE: Domains(),
-    Mode.INTERVAL: Domains(reference=(deeppoly_reference,), difference=(forward_difference,)),
-}
-
-
-# --- the reduced product ----------------------------------------------------------------------------
-
-
-def _analyze_group(problem: CompiledProblem, boxes: Boxes, domains: Domains) -> Facts:
-    trace = Trace(problem, input_facts(problem.inputs, boxes))
-    for layer in problem.layers:
-        reference = layer.reference.affine(trace.reference).interval
-        for domain in domains.reference:
-            reference = reference.meet(domain(trace))
-        quantized = layer.quantized.affine(trace.quantized)
-        naive = minus(scaled(quantized.interval, layer.quantized.pre_unit), reference)
-        difference = naive
-        for domain in domains.difference:
-            difference = difference.meet(domain(trace))
-        # where the accumulator may wrap, only the naive difference is one of the values themselves
-        known = select(quantized.regular, difference, naive)
-        trace.layers.append(_activated(layer, reference, quantized, known))
-    return Facts(tuple(trace.layers))
-
-
-def _activated(
-    layer: CompiledLayer, reference: Interval, quantized: Ranged, difference: Interval
-) -> LayerFacts:
-    """A layer's facts, from those before its activation."""
+def _activated(layer: CompiledLayer, known: Pre) -> tuple[LayerFacts, BoolArray]:
+    """A layer's facts, from those before its activation; and where it obeys its formula."""
     ours, theirs = layer.reference, layer.quantized
-    reference_post = ours.activation.limits.of(reference)
-    post = theirs.activated(quantized)
-    values = scaled(post.interval, theirs.post_unit)
-    before = Before(reference, scaled(quantized.interval, theirs.pre_unit), difference, values)
-    after = difference_after(before, theirs.activation, ours.activation)
-    return LayerFacts(
-        reference_pre=reference,
-        quantized_pre=quantized.interval,
-        difference_pre=difference,
-        reference_post=reference_post,
+    post = theirs.activated(known.quantized)
+    facts = LayerFacts(
+        reference_pre=known.reference,
+        quantized_pre=known.quantized.interval,
+        difference_pre=known.difference,
+        reference_post=ours.activation.limits.of(known.reference),
         quantized_post=post.interval,
-        difference_post=select(post.regular, after, minus(values, reference_post)),
+        difference_post=known.difference,
     )
+    after = difference_after(before(layer, facts), theirs.activation, ours.activation)
+    naive = minus(scaled(post.interval, theirs.post_unit), facts.reference_post)
+    return facts.after(select(post.regular, after, naive)), post.regular
 
 
-def _group_size(sides: Sequence[Side]) -> int:
-    largest = max(2 * side.linear.weight.size for side in sides)
+def _group_size(problem: CompiledProblem) -> int:
+    """How many boxes are analysed at once: their largest forms, of two sides and two rows a neuron."""
+    largest = max(4 * layer.reference.linear.weight.size for layer in problem.layers)
     return max(1, CACHE_BYTES // (8 * largest))
 
 
@@ -145,7 +147,10 @@ def _joined(groups: Sequence[Facts]) -> Facts:
     """The facts of all groups, as those of one batch."""
     if len(groups) == 1:
         return groups[0]
-    return Facts(tuple(_joined_layer(layers) for layers in zip(*(g.layers for g in groups), strict=True)))
+    layers = tuple(_joined_layer(layers) for layers in zip(*(g.layers for g in groups), strict=True))
+    forms = [g.form for g in groups if g.form is not None]
+    columns = ([getattr(f, name) for f in forms] for name in LinearForm.__slots__)
+    return Facts(layers, LinearForm(*map(np.concatenate, columns)) if forms else None)
 
 
 def _joined_layer(layers: Sequence[LayerFacts]) -> LayerFacts:

@@ -16,6 +16,7 @@ from qsmt.dra.interval import AffineStep, Ranged, Step, affine_step, linear_part
 from qsmt.dra.rounding import ScaledRounding
 from qsmt.ir.network import Layer, Network, layers
 from qsmt.ir.ops import Requantize
+from qsmt.ir.types import Real
 from qsmt.problem import InputModel, Problem
 
 
@@ -30,6 +31,7 @@ class Side:
     roundings: tuple[ScaledRounding, ...]  # the activation without its limits, in units of the types
     pre_unit: Fraction
     post_unit: Fraction
+    is_integer: bool
 
     def activated(self, pre: Ranged) -> Ranged:
         """Through the activation, in units of the types."""
@@ -46,6 +48,7 @@ class CompiledLayer:
     quantized: Side
     weight: AffineMap  # of the quantized network, in real units; linear
     gap: AffineMap  # quantized minus reference, weight and bias, in real units
+    real: AffineMap  # of the quantized network, in real units
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +58,11 @@ class InputRelation:
     model: InputModel
     scale: Fraction
     format: Fixed | None  # of the quantized network's input; None if it reads reals
+
+    @property
+    def unit(self) -> Fraction:
+        """What one unit of the quantized network's input stands for."""
+        return self.format.scale if self.format else Fraction(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +102,7 @@ def _compile_layer(reference: Layer, quantized: Layer) -> CompiledLayer:
         reference=_compile_side(reference),
         quantized=_compile_side(quantized),
         weight=affine_map(of_const(theirs.weight)),
+        real=affine_map(of_const(theirs.weight), of_const(theirs.bias)),
         gap=affine_map(difference_of(theirs.weight, ours.weight), difference_of(theirs.bias, ours.bias)),
     )
 
@@ -108,4 +117,5 @@ def _compile_side(layer: Layer) -> Side:
         roundings=tuple(rounding_of(op) for op in layer.activation if isinstance(op, Requantize)),
         pre_unit=unit(layer.pre),
         post_unit=unit(layer.post),
+        is_integer=not isinstance(layer.pre.type.element, Real),
     )

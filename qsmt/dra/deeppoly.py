@@ -31,7 +31,7 @@ import numpy as np
 from qsmt.arith.outward import SMALLEST, add_up, gamma, inflate, step
 from qsmt.arith.real import FloatArray
 from qsmt.dra.affine import AffineMap
-from qsmt.dra.domain import Limits, cut, negated, outward
+from qsmt.dra.domain import Limits, cut, negated, outward, plus
 from qsmt.facts import Interval
 
 
@@ -55,13 +55,19 @@ class RelaxedLayer:
     tiny: FloatArray  # (boxes, 1)
 
 
-def relax(linear: AffineMap, limits: Limits, x: Interval, z: Interval) -> RelaxedLayer:
-    """The layer `clamp(linear(x))`, given bounds of x and of z = linear(x)."""
-    upper, lower = line_above(z, limits), line_above(negated(z), limits.negated)
+def lines_around(z: Interval, limits: Limits, noise: tuple[float, float] = (0.0, 0.0)) -> tuple[Line, Line]:
+    """A line above clamp(z + noise), and one above its negation as a function of -z."""
+    upper = _noisy(z, limits, noise[1])
+    return upper, _noisy(negated(z), limits.negated, -noise[0])
+
+
+def relax(linear: AffineMap, lines: tuple[Line, Line], x: Interval) -> RelaxedLayer:
+    """The layer between lines, given bounds of what it reads."""
+    upper, lower = lines
     magnitude = _magnitude(x)
     rows = len(linear.bias)
     sums = magnitude @ linear.absolute
-    penalty = _form_error(linear, magnitude, gamma(rows + 2) * sums)
+    penalty = form_error(linear, magnitude, gamma(rows + 2) * sums)
     total = magnitude.sum(axis=-1, keepdims=True) + sums.sum(axis=-1, keepdims=True)
     return RelaxedLayer(
         linear,
@@ -73,17 +79,30 @@ def relax(linear: AffineMap, limits: Limits, x: Interval, z: Interval) -> Relaxe
     )
 
 
-def bounds(linear: AffineMap, below: Sequence[RelaxedLayer], x: Interval, read: Interval) -> Interval:
-    """Bounds of `linear(h)`, h the last of the layers `below`, bounded by `read`; x bounds the input."""
+def form(linear: AffineMap, below: Sequence[RelaxedLayer], read: Interval) -> tuple[FloatArray, FloatArray]:
+    """Upper bounds `rows . x + constant` of `linear(h)`, then of its negation, over the inputs.
+
+    h is the last of the layers `below` and bounded by `read`.
+    """
     weight = linear.weight
-    error = _form_error(linear, _magnitude(read), np.zeros(len(weight)))
+    error = form_error(linear, _magnitude(read), np.zeros(len(weight)))
     rows = np.concatenate([weight, -weight])[None]
     constant = add_up(np.concatenate([linear.bias, -linear.bias]), np.concatenate([error, error], axis=-1))
     for layer in reversed(below):
         rows, constant = _substitute(rows, constant, layer)
+    return rows, constant
+
+
+def bounds(linear: AffineMap, below: Sequence[RelaxedLayer], x: Interval, read: Interval) -> Interval:
+    """Bounds of the same, on a box of the input."""
+    return concretized(*form(linear, below, read), x)
+
+
+def concretized(rows: FloatArray, constant: FloatArray, x: Interval) -> Interval:
+    """Bounds of forms that are followed by those of their negations."""
     constant = add_up(constant, _product(rows, _widened(x.upper), -_widened(-x.lower)))
     constant = add_up(constant, np.array(SMALLEST * 4 * x.upper.shape[-1]))
-    m = len(weight)
+    m = constant.shape[-1] // 2
     return outward(-constant[:, m:], constant[:, :m])
 
 
@@ -96,6 +115,15 @@ def line_above(z: Interval, limits: Limits) -> Line:
             corners.append(Interval(cut(np.array(low), z), cut(np.array(high), z)))
     gaps = [_gap(at, slope, limits) for at in corners]
     return Line(slope, np.maximum.reduce(gaps))
+
+
+def _noisy(z: Interval, limits: Limits, noise: float) -> Line:
+    if noise == 0.0:
+        return line_above(z, limits)
+    moved = np.array(noise)
+    line = line_above(plus(z, Interval(moved, moved)), limits)
+    shift = line.slope * moved
+    return Line(line.slope, add_up(line.intercept, shift + np.where(shift == 0.0, 0.0, step(shift))))
 
 
 def _slope(z: Interval, limits: Limits) -> FloatArray:
@@ -119,7 +147,7 @@ def _magnitude(x: Interval) -> FloatArray:
     return np.maximum(np.abs(x.lower), np.abs(x.upper))
 
 
-def _form_error(linear: AffineMap, magnitude: FloatArray, rounding: FloatArray) -> FloatArray:
+def form_error(linear: AffineMap, magnitude: FloatArray, rounding: FloatArray) -> FloatArray:
     """How far `linear` can be from the form that is computed with, on |x| <= magnitude; (boxes, m)."""
     error = rounding + linear.offset
     if linear.relative:

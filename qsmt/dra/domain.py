@@ -22,10 +22,13 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 class Mode(StrEnum):
-    """How much an analysis spends; each is at least as tight as the one before."""
+    """How the difference is bounded. None of the middle three is always the tightest."""
 
     NAIVE = "naive"  # bound each network by intervals, subtract
     INTERVAL = "interval"  # DeepPoly for the reference, differences forward by intervals
+    SYMBOLIC = "symbolic"  # DeepPoly for both networks, their forms over the input subtracted
+    DIFFERENCE = "difference"  # differences substituted back jointly with the reference
+    BEST = "best"  # at least as tight as all of these
 
 
 @dataclass(frozen=True, slots=True, eq=False)

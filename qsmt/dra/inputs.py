@@ -28,25 +28,32 @@ _HALF = Fraction(1, 2)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputFacts:
-    """Bounds of what the first layers read: reals, codes (or reals), and quantized minus reference."""
+    """Bounds of what the first layers read: reals, codes (or reals), and quantized minus reference.
+
+    The reference reads `scale` x. The difference is `drift` x, or only known by its bounds.
+    """
 
     reference: Interval
     quantized: Interval
     difference: Interval
+    x: Interval
+    scale: float
+    drift: float | None
 
 
 def input_facts(relation: InputRelation, boxes: Boxes) -> InputFacts:
     """The relation's image of a batch of boxes."""
     x = boxes.interval
     reference = scaled(x, relation.scale)
+    scale = float(relation.scale)
     if relation.format is None:
         zero = np.zeros_like(x.lower)
-        return InputFacts(reference, reference, Interval(zero, zero))
+        return InputFacts(reference, reference, Interval(zero, zero), x, scale, 0.0)
     if relation.model is InputModel.GRID:
-        codes = Interval(np.floor(x.lower), np.ceil(x.upper))
-        return InputFacts(reference, codes, scaled(x, relation.format.scale - relation.scale))
+        codes, drift = Interval(np.floor(x.lower), np.ceil(x.upper)), relation.format.scale - relation.scale
+        return InputFacts(reference, codes, scaled(x, drift), x, scale, float(drift))
     codes = _quantized(relation, relation.format, x)
-    return InputFacts(reference, codes, _rounding_error(relation.format, reference, codes))
+    return InputFacts(reference, codes, _rounding_error(relation.format, reference, codes), x, scale, None)
 
 
 def _quantized(relation: InputRelation, kind: Fixed, x: Interval) -> Interval:

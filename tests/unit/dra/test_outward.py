@@ -13,7 +13,7 @@ from qsmt.arith.outward import add_down, add_up, times_down, times_up
 from qsmt.arith.real import FloatArray, RealTensor
 from qsmt.dra import affine, deeppoly
 from qsmt.dra.affine import AffineMap, Approximation, affine_map, integer_map
-from qsmt.dra.deeppoly import RelaxedLayer, bounds, line_above, relax
+from qsmt.dra.deeppoly import RelaxedLayer, bounds, line_above, lines_around, relax
 from qsmt.dra.domain import limits_between
 from qsmt.facts import Interval
 
@@ -168,7 +168,7 @@ def substituted(rng: Generator, sizes: tuple[int, ...], *, exponent: int) -> tup
         weight, bias, linear = random_map(rng, m, n, exponent=exponent)
         found = bounds(linear, below, point, read)
         image = linear.image(read)
-        below.append(relax(linear, limits, read, image))
+        below.append(relax(linear, lines_around(image, limits), read))
         value, read = exact_image(weight, bias, value), image
     return found, value
 
@@ -249,7 +249,9 @@ def test_without_gamma_a_substituted_form_excludes_the_exact_value(monkeypatch: 
     image = first.image(one)
 
     def found() -> Interval:
-        return bounds(second, [relax(first, limits_between(None, None), one, image)], one, image)
+        return bounds(
+            second, [relax(first, lines_around(image, limits_between(None, None)), one)], one, image
+        )
 
     assert contains(found(), [Fraction(ONES)])
     monkeypatch.setattr(deeppoly, "gamma", lambda terms: 0.0)

@@ -91,7 +91,7 @@ def with_noise(layer: CompiledLayer, noise: tuple[float, float]) -> CompiledLaye
 def no_difference(relation: Any, boxes: Any) -> InputFacts:
     found = inputs.input_facts(relation, boxes)
     zero = np.zeros_like(found.difference.lower)
-    return InputFacts(found.reference, found.quantized, Interval(zero, zero))
+    return replace(found, difference=Interval(zero, zero))
 
 
 def half_a_unit(kind: Any, reference: Interval, codes: Interval) -> Interval:

@@ -1,0 +1,108 @@
+"""The domains of an analysis: each bounds a layer before its activation from what the trace knows.
+
+A domain takes what is known of the layer and returns it, tighter. The order in which a mode runs them
+(qsmt.dra.analysis) matters for tightness and not for soundness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+
+from qsmt.arith.outward import add_up
+from qsmt.arith.real import FloatArray
+from qsmt.dra import deeppoly
+from qsmt.dra.domain import outward, plus, scaled
+from qsmt.dra.hexagon import tightened
+from qsmt.dra.pairs import Form, greatest, over_x, start, substitute
+from qsmt.dra.trace import Pre, Trace, subtracted
+from qsmt.facts import Interval, LinearForm
+
+Domain: TypeAlias = Callable[[Trace, Pre], Pre]
+
+
+def interval_images(trace: Trace) -> Pre:
+    """Every network by itself, and the difference of their bounds."""
+    layer = trace.next
+    reference, quantized = layer.reference.affine(trace.reference), layer.quantized.affine(trace.quantized)
+    known = Pre(reference.interval, quantized, reference.interval)
+    return replace(known, difference=subtracted(layer, known))
+
+
+def subtract(trace: Trace, known: Pre) -> Pre:
+    """The difference of the two networks' bounds, which may have become tighter."""
+    return replace(known, difference=known.difference.meet(subtracted(trace.next, known)))
+
+
+def deeppoly_reference(trace: Trace, known: Pre) -> Pre:
+    """The reference's next layer, substituted back to the input."""
+    linear, below = trace.next.reference.linear, trace.relaxed_reference()
+    return known.meet_reference(deeppoly.bounds(linear, below, trace.inputs.reference, trace.reference))
+
+
+def forward_difference(trace: Trace, known: Pre) -> Pre:
+    """W' delta + (W' - W) h + (b' - b)."""
+    layer = trace.next
+    return known.meet_difference(plus(layer.weight.image(trace.difference), layer.gap.image(trace.reference)))
+
+
+def symbolic(trace: Trace, known: Pre) -> Pre:
+    """Both networks by DeepPoly; the upper form of one minus the lower form of the other, and vice versa."""
+    layer, quantized = trace.next, trace.next.quantized
+    read = trace.quantized_read(len(trace.layers))
+    ours = deeppoly.form(layer.reference.linear, trace.relaxed_reference(), trace.reference)
+    theirs = deeppoly.form(layer.real, trace.relaxed_quantized(), read)
+    known = known.meet_reference(deeppoly.concretized(*ours, trace.inputs.reference))
+    values = deeppoly.concretized(*theirs, trace.quantized_read(0))
+    known = known.meet_quantized(values, unit=quantized.pre_unit, integral=quantized.is_integer)
+    return known.meet_difference(_concretized(*over_x(_subtracted(theirs, ours), trace.inputs), trace))
+
+
+def joint(trace: Trace, known: Pre) -> Pre:
+    """The difference, substituted back jointly with the reference (qsmt.dra.pairs)."""
+    below = trace.relaxed_pairs()
+    form = start(trace.maps(len(trace.layers)))
+    for layer in reversed(below):
+        form = substitute(form, layer)
+    rows, constant = over_x(form, trace.inputs)
+    if len(trace.layers) == len(trace.problem.layers) - 1:
+        trace.form = _linear_form(rows, constant)
+    return known.meet_difference(_concretized(rows, constant, trace))
+
+
+def mutual(trace: Trace, known: Pre) -> Pre:
+    """Reference, difference and quantized values, each cut to what the other two allow."""
+    side = trace.next.quantized
+    values = scaled(known.quantized.interval, side.pre_unit)
+    z, d, s = tightened(known.reference, known.difference, values)
+    known = known.meet_quantized(s, unit=side.pre_unit, integral=side.is_integer)
+    return replace(known.meet_reference(z), difference=known.difference.meet(d))
+
+
+def _subtracted(theirs: tuple[FloatArray, FloatArray], ours: tuple[FloatArray, FloatArray]) -> Form:
+    """A form over the quantized input, plus one of the negated reference, over delta and h.
+
+    The quantized network reads h + delta.
+    """
+    (rows, constant), (opposite, offset) = theirs, (_swapped(ours[0], axis=-2), _swapped(ours[1], axis=-1))
+    return Form(rows, rows + opposite, add_up(constant, offset))
+
+
+def _swapped(forms: FloatArray, *, axis: int) -> FloatArray:
+    """Forms of the negated neurons first, then those of the neurons."""
+    return np.roll(forms, forms.shape[axis] // 2, axis=axis)
+
+
+def _concretized(rows: FloatArray, constant: FloatArray, trace: Trace) -> Interval:
+    """Bounds of forms that are followed by those of their negations."""
+    upper = greatest(rows, constant, trace.inputs.x)
+    m = upper.shape[-1] // 2
+    return outward(-upper[:, m:], upper[:, :m])
+
+
+def _linear_form(rows: FloatArray, constant: FloatArray) -> LinearForm:
+    m = constant.shape[-1] // 2
+    return LinearForm(-rows[:, m:], rows[:, :m], -constant[:, m:], constant[:, :m])

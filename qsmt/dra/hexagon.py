@@ -1,0 +1,198 @@
+"""Where an activation is evaluated, and the points that decide everything piecewise linear there.
+
+With reference z, difference d and s = z + d, a neuron's activation is evaluated somewhere in the hexagon
+
+    H = {l <= z <= u,  a <= d <= c,  q <= s <= p}.
+
+The quantized side puts out a value that grows with s and lies in [least, most] on H. Values are multiples
+of a step (zero for reals), and a value above the lower limit is at most s + noise. So a value above `least`
+is at least least + step and needs s >= least + step - noise, and
+
+    value <= F(s) = min(s + noise, most)  if s >= jump = least + step - noise,   else least.
+
+The reference puts out R(z) = clamp(z, floor, ceiling), and phi = value - R(z) is what the difference becomes.
+
+**The greatest value of A phi + B R - alpha d - beta z on H**, for any numbers with A >= 0, is that of a function
+which is linear on the pieces into which the kinks z = floor, z = ceiling, s = jump and s = most - noise cut H. So it is
+attained at one of at most eighteen points: the corners of H, where a kink meets the border, and where two
+kinks cross. At s = jump, F takes its upper value, so that nothing is lost there.
+
+The case A < 0 is the same for the negated problem: (-z, -d, -s), value between -most and -least, noise
+and limits negated. Both are held in one array, the negated problem second.
+
+**Rounding.** A point is found with a few sums of numbers of at most `size`, so its coordinates, F and R are off
+by at most 16 u size each, and the objective by at most `SLACK * size` per unit of |A| + |B| + |alpha| +
+|beta|. The jump is moved down by more than that, so that a point at it is never taken to be below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from qsmt.arith.outward import SMALLEST
+from qsmt.arith.real import FloatArray
+from qsmt.dra.activation import Activation, Before
+from qsmt.dra.domain import BoolArray, cut, minus, plus
+from qsmt.facts import Interval
+
+SLACK = 32 * 2.0**-53
+"""Twice what the rounding of a point can change per unit of slope and of size."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hexagons:
+    """One hexagon per neuron, as two problems: arrays (2, ..., m), the negated problem second."""
+
+    z: Interval
+    d: Interval
+    s: Interval
+    least: FloatArray
+    most: FloatArray
+    noise: FloatArray
+    step: FloatArray
+    floor: FloatArray
+    ceiling: FloatArray
+
+    def reference(self, z: FloatArray) -> FloatArray:
+        """R(z)."""
+        return np.minimum(np.maximum(z, self.floor), self.ceiling)
+
+    def quantized(self, s: FloatArray) -> FloatArray:
+        """F(s)."""
+        above = np.maximum(np.minimum(s + self.noise, self.most), self.least)
+        return np.where(s >= self.jump - 4 * SLACK * self.size, above, self.least)
+
+    def top(self, z: FloatArray) -> FloatArray:
+        """The greatest s over z."""
+        return np.minimum(self.s.upper, z + self.d.upper)
+
+    def bottom(self, z: FloatArray) -> FloatArray:
+        """The least s over z."""
+        return np.maximum(self.s.lower, z + self.d.lower)
+
+    def over(self, z: FloatArray, s: FloatArray) -> FloatArray:
+        """The s that is nearest to the given one over z."""
+        return np.minimum(np.maximum(s, self.bottom(z)), self.top(z))
+
+    @property
+    def jump(self) -> FloatArray:
+        """Below this, the value is `least`."""
+        return self.least + self.step - self.noise
+
+    @property
+    def full(self) -> FloatArray:
+        """From here on, the value may be `most`."""
+        return self.most - self.noise
+
+    @property
+    def size(self) -> FloatArray:
+        """The largest number that occurs."""
+        found = [self.least, self.most, self.noise, self.step]
+        for x in (
+            self.z,
+            self.d,
+            self.s,
+            Interval(self.reference(self.z.lower), self.reference(self.z.upper)),
+        ):
+            found += [x.lower, x.upper]
+        greatest: FloatArray = np.maximum.reduce([np.abs(v) for v in found]) + SMALLEST
+        return greatest
+
+    @property
+    def constant(self) -> BoolArray:
+        """Where the quantized side puts out one value only."""
+        same: BoolArray = self.least == self.most
+        return same
+
+    @property
+    def reference_active(self) -> BoolArray:
+        active: BoolArray = (self.z.lower >= self.floor) & (self.z.upper <= self.ceiling)
+        return active
+
+    def __getitem__(self, where: Any) -> Hexagons:
+        def taken(value: FloatArray | Interval) -> FloatArray | Interval:
+            return (
+                Interval(value.lower[where], value.upper[where])
+                if isinstance(value, Interval)
+                else value[where]
+            )
+
+        return Hexagons(*(taken(getattr(self, field.name)) for field in fields(self)))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vertices:
+    """The deciding points, (points, 2, ..., m), in the orientation of their problem; phi and R there."""
+
+    z: FloatArray
+    d: FloatArray
+    phi: FloatArray
+    r: FloatArray
+    margin: FloatArray  # (2, ..., m): what rounding can change, per unit of slope
+
+
+def hexagons(known: Before, quantized: Activation, reference: Activation, *, step: float) -> Hexagons:
+    """The hexagons of a layer whose quantized values are multiples of `step` (rounded down)."""
+    z, d, s = (_both(x) for x in (known.reference, known.difference, known.quantized))
+    value = _both(known.quantized_post)
+    shape = value.lower.shape
+    limits = (reference.limits, reference.limits.negated)
+
+    def pair(first: float, second: float) -> FloatArray:
+        return np.broadcast_to(np.array([first, second]).reshape(2, *(1,) * (len(shape) - 1)), shape)
+
+    return Hexagons(
+        *tightened(z, d, s),
+        least=value.lower,
+        most=value.upper,
+        noise=pair(quantized.noise[1], -quantized.noise[0]),
+        step=pair(step, step),
+        floor=pair(limits[0].lower_down, limits[1].lower_down),
+        ceiling=pair(limits[0].upper_down, limits[1].upper_down),
+    )
+
+
+def tightened(z: Interval, d: Interval, s: Interval) -> tuple[Interval, Interval, Interval]:
+    """Bounds of z, d and s = z + d, each cut to what the other two allow."""
+    z, d = z.meet(minus(s, d)), d.meet(minus(s, z))
+    return z, d, s.meet(plus(z, d))
+
+
+LEFT_TOP, LEFT_BOTTOM, RIGHT_TOP, RIGHT_BOTTOM = range(4)
+FULL_LEFT, FLOOR_BOTTOM = 8, 11
+"""Where in the list of vertices some of them are."""
+
+
+def vertices(region: Hexagons) -> Vertices:
+    """All points where a piecewise linear function of the module's form can be greatest."""
+    points = list(_on_the_border(region))
+    zs, ss = (np.stack(values) for values in zip(*points, strict=True))
+    r = region.reference(zs)
+    return Vertices(zs, ss - zs, region.quantized(ss) - r, r, SLACK * region.size)
+
+
+def _on_the_border(region: Hexagons) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """The points (z, s): corners, where kinks of s and of z meet the border, and where they cross."""
+    z, d, s = region.z, region.d, region.s
+    for at in (z.lower, z.upper):
+        yield from ((at, region.top(at)), (at, region.bottom(at)))
+    for corner, end in ((s.upper - d.upper, region.top), (s.lower - d.lower, region.bottom)):
+        at = cut(corner, z)
+        yield at, end(at)
+    levels = [cut(region.jump, s), cut(region.full, s)]
+    for level in levels:
+        for at in (cut(level - d.upper, z), cut(level - d.lower, z)):
+            yield at, region.over(at, level)
+    kinks = [region.floor, region.ceiling][: 2 if np.isfinite(region.ceiling).any() else 1]
+    for at in (cut(kink, z) for kink in kinks):
+        yield from ((at, region.top(at)), (at, region.bottom(at)))
+        yield from ((at, region.over(at, level)) for level in levels)
+
+
+def _both(x: Interval) -> Interval:
+    """A quantity and its negation."""
+    return Interval(np.stack([x.lower, -x.upper]), np.stack([x.upper, -x.lower]))

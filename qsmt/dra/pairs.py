@@ -1,0 +1,223 @@
+"""Joint back-substitution: linear forms over differences and reference values, through both networks at once.
+
+A form `A . delta + B . h + constant` over what a layer puts out (difference and reference value) becomes
+one over what the layer reads. Through the activation, delta is held between two planes over (d, z) and h
+between two lines over z (qsmt.dra.planes, qsmt.dra.deeppoly); through the affine maps,
+
+    d = W' delta + (W' - W) h + (b' - b),        z = W h + b.
+
+Since d and z are substituted together, what the two networks have in common cancels at every layer and
+not only in the end. At the input delta is a multiple of x (a grid), a rounding error, or zero.
+
+Only upper forms are computed: a lower bound is the upper bound of the negated neuron. With a plane
+`alpha d + beta z + gamma` above and one below, in mean and half-difference form,
+
+    A . delta  <=  (A alpha_mean + |A| alpha_half) . d  +  (A beta_mean + |A| beta_half) . z  +  ...
+
+**Rounding.** As in qsmt.dra.deeppoly, coefficients need no exactness, only constants that make up for
+it. A neuron's d and z are computed from rows that are off, as functions on |delta| <= M and |h| <= N, by
+
+    P(d) = K |W'| M + K |W' - W| N + error of the parameters,      P(z) = K |W| N + error of W and b,
+
+per unit of the largest slope that meets them, where K = gamma_k covers the rounding of the slopes' sums
+and of the matrix products. `|alpha| P(d) + |beta| P(z)` (and for h, `slope P(z)`) enter the constants'
+half-differences, which |A| multiplies. Products of constants are covered by gamma of their own magnitude.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, add_up, gamma, inflate
+from qsmt.arith.real import FloatArray, IntArray
+from qsmt.dra.compiled import CompiledLayer
+from qsmt.dra.deeppoly import Line, form_error
+from qsmt.dra.inputs import InputFacts
+from qsmt.dra.planes import Planes
+from qsmt.facts import Interval
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """`delta . A + h . B + constant`, one row per bounded quantity; (boxes or 1, rows, n) and (.., rows)."""
+
+    delta: FloatArray
+    h: FloatArray
+    constant: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spread:
+    """Coefficients (boxes, 1, k) for positive and negative entries of a row: `mean + half`, `mean - half`."""
+
+    mean: FloatArray
+    half: FloatArray
+
+    def of(self, entries: FloatArray, sizes: FloatArray) -> FloatArray:
+        """The entries, each times its coefficient; `sizes` are their absolute values."""
+        product = entries * self.mean
+        if self.half.any():
+            product += sizes * self.half
+        return product
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maps:
+    """A layer's affine maps, without the columns of what it reads that cannot matter."""
+
+    kept: IntArray  # those columns
+    weight: FloatArray  # (m, kept)
+    gap: FloatArray
+    reference: FloatArray
+    gap_bias: FloatArray
+    bias: FloatArray
+    d_error: FloatArray  # (boxes, m): P(d)
+    z_error: FloatArray
+    reach: FloatArray  # (boxes, m), at least |d| + |z|
+    tiny: FloatArray  # (boxes, 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RelaxedPair:
+    """A layer of both networks, ready to be substituted; only the neurons that can matter are in it."""
+
+    kept: IntArray
+    alpha: Spread
+    beta: Spread
+    slope: Spread
+    of_delta: Spread
+    of_h: Spread
+    weight: FloatArray  # (kept, kept of what it reads)
+    gap: FloatArray
+    reference: FloatArray
+    tiny: FloatArray
+
+
+def maps(layer: CompiledLayer, read: tuple[Interval, Interval], kept: IntArray) -> Maps:
+    """The maps of a layer that reads a difference and a reference value with these bounds."""
+    weight, gap, reference = layer.weight, layer.gap, layer.reference.linear
+    far, near = map(_magnitude, read)
+    rows = len(gap.bias)
+    sums = [far @ weight.absolute, near @ gap.absolute, near @ reference.absolute]
+    rounding = gamma(rows + 32)
+    d_error = form_error(weight, far, rounding * sums[0]) + form_error(gap, near, rounding * sums[1])
+    total = 2.0 + np.add.reduce([v.sum(axis=-1, keepdims=True) for v in (far, near, *sums)])
+    return Maps(
+        kept,
+        weight.weight[:, kept],
+        gap.weight[:, kept],
+        reference.weight[:, kept],
+        gap.bias,
+        reference.bias,
+        inflate(d_error, 4),
+        form_error(reference, near, rounding * sums[2]),
+        sums[0] + sums[1] + sums[2] + np.abs(gap.bias) + np.abs(reference.bias),
+        inflate(8 * rows * SMALLEST * total, rows + gap.terms + 64),
+    )
+
+
+def relax_pair(through: Maps, planes: Planes, lines: tuple[Line, Line]) -> RelaxedPair:
+    """The layer between planes, and the reference between a line above it and one above its negation."""
+    above, below = lines
+    slopes = np.stack([above.slope, below.slope])
+    of_delta = _constants(through, planes)
+    of_h = _constants(through, Planes(0.0 * slopes, slopes, np.stack([above.intercept, -below.intercept])))
+    pairs = (planes.alpha, planes.beta, slopes, of_delta, of_h)
+    kept = np.flatnonzero(np.logical_or.reduce([(v != 0).any(axis=(0, 1)) for v in pairs]))
+    alpha, beta, slope, delta, h = (_spread(v[..., kept]) for v in pairs)
+    weight, gap, reference = (m[kept] for m in (through.weight, through.gap, through.reference))
+    return RelaxedPair(kept, alpha, beta, slope, delta, h, weight, gap, reference, through.tiny)
+
+
+def start(through: Maps) -> Form:
+    """The differences d of a layer, and their negations, over what it reads."""
+    weight, gap, bias, error = through.weight, through.gap, through.gap_bias, through.d_error
+    return Form(
+        np.concatenate([weight, -weight])[None],
+        np.concatenate([gap, -gap])[None],
+        add_up(np.concatenate([bias, -bias]), np.concatenate([error, error], axis=-1)),
+    )
+
+
+def substitute(form: Form, layer: RelaxedPair) -> Form:
+    """One layer backwards."""
+    delta, h = form.delta, form.h
+    delta_size, h_size = np.abs(delta), np.abs(h)
+    d = layer.alpha.of(delta, delta_size)
+    z = layer.slope.of(h, h_size)
+    z += layer.beta.of(delta, delta_size)
+    added = _matvec(delta, layer.of_delta.mean) + _matvec(delta_size, layer.of_delta.half)
+    added += _matvec(h, layer.of_h.mean) + _matvec(h_size, layer.of_h.half)
+    constant = add_up(add_up(form.constant, added), layer.tiny)
+    return Form(_times(d, layer.weight), _times(d, layer.gap) + _times(z, layer.reference), constant)
+
+
+def over_x(form: Form, inputs: InputFacts) -> tuple[FloatArray, FloatArray]:
+    """A form over the inputs as `rows . x + constant`."""
+    rows, constant = form.h * inputs.scale, form.constant
+    magnitude = _magnitude(inputs.x)
+    error = _matvec(np.abs(form.h), inputs.scale * magnitude)
+    if inputs.drift is None:
+        mean, half = _middle(inputs.difference)
+        constant = add_up(constant, _matvec(form.delta, mean) + _matvec(np.abs(form.delta), half))
+    elif inputs.drift:
+        rows = rows + form.delta * inputs.drift
+        error = error + _matvec(np.abs(form.delta), abs(inputs.drift) * magnitude)
+    terms = form.h.shape[-1]
+    tiny = SMALLEST * 8 * (terms + magnitude.sum(axis=-1, keepdims=True))
+    slack = inflate(8 * UNIT_ROUNDOFF * error + tiny, 2 * terms + 16)
+    return rows, add_up(constant, slack)
+
+
+def greatest(rows: FloatArray, constant: FloatArray, x: Interval) -> FloatArray:
+    """The greatest value of the forms on a box."""
+    mean, half = _middle(x)
+    value = _matvec(rows, mean) + _matvec(np.abs(rows), half)
+    return add_up(add_up(constant, value), np.array(8 * SMALLEST * x.lower.shape[-1]))
+
+
+def _constants(through: Maps, planes: Planes) -> FloatArray:
+    """The upper and the lower constant of a layer, widened for every rounding until they are summed."""
+    alpha, beta = np.abs(planes.alpha), np.abs(planes.beta)
+    value = planes.gamma + planes.alpha * through.gap_bias + planes.beta * through.bias
+    size = np.abs(planes.gamma) + alpha * np.abs(through.gap_bias) + beta * np.abs(through.bias)
+    alive = ((alpha != 0) | (beta != 0) | (planes.gamma != 0)).any(axis=0)
+    penalty = (alpha * through.d_error + beta * through.z_error).max(axis=0)
+    penalty = penalty + np.where(alive, 8 * SMALLEST * (1.0 + through.reach), 0.0)
+    margin = penalty + gamma(4 * value.shape[-1] + 32) * (size.max(axis=0) + penalty)
+    return np.stack([value[0] + margin, value[1] - margin])
+
+
+def _spread(pair: FloatArray) -> Spread:
+    """Two coefficients as mean and half-difference, (boxes, 1, m); NaN stays NaN."""
+    return Spread((0.5 * pair[0] + 0.5 * pair[1])[:, None, :], (0.5 * pair[0] - 0.5 * pair[1])[:, None, :])
+
+
+def _middle(x: Interval) -> tuple[FloatArray, FloatArray]:
+    """Centre and radius (boxes, 1, n) of a box, widened for the rounding of a product with them."""
+    mean = 0.5 * x.lower + 0.5 * x.upper
+    half = np.maximum(x.upper - mean, mean - x.lower)
+    half = half + gamma(4 * mean.shape[-1] + 32) * (np.abs(mean) + half) + SMALLEST * 8
+    return mean[:, None, :], half[:, None, :]
+
+
+def _magnitude(x: Interval) -> FloatArray:
+    return np.maximum(np.abs(x.lower), np.abs(x.upper))
+
+
+def _times(rows: FloatArray, matrix: FloatArray) -> FloatArray:
+    """(boxes, rows, k) times (k, n), as one product."""
+    flat = rows.reshape(prod(rows.shape[:-1]), rows.shape[-1])
+    product = flat @ matrix
+    return product.reshape(*rows.shape[:-1], matrix.shape[-1])
+
+
+def _matvec(rows: FloatArray, vectors: FloatArray) -> FloatArray:
+    """(boxes, rows, n) times (boxes, 1, n), row by row."""
+    if vectors.ndim == 2:
+        vectors = vectors[:, None, :]
+    product: FloatArray = np.matmul(rows, np.swapaxes(vectors, -1, -2))[..., 0]
+    return product

@@ -1,0 +1,110 @@
+"""Planes above and below the difference after an activation, chosen per neuron, before anybody asks for it.
+
+`alpha d + beta z + gamma` with any slopes is above phi(d, z) on the hexagon of qsmt.dra.hexagon if gamma is the
+greatest value of phi - alpha d - beta z there. Out of several slopes, those count that give the least value
+at the centre of the hexagon:
+
+    a constant; the Lipschitz plane of min(0, d) <= phi <= max(0, d); planes that are exact where one or both
+    networks pass their value on or are constant; the chord of the quantized side with either piece of the reference;
+    and the planes that are exact along one side of the hexagon and along an edge of the envelope across it.
+
+Where both networks pass their values on, phi = d + noise; where the quantized side is constant and the
+reference passes its value on, phi = constant - z. Both are exact, and need no search.
+The lower plane is the upper plane of the negated problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from qsmt.arith.outward import add_down, add_up
+from qsmt.arith.real import FloatArray
+from qsmt.dra.domain import BoolArray
+from qsmt.dra.hexagon import (
+    FLOOR_BOTTOM,
+    FULL_LEFT,
+    LEFT_BOTTOM,
+    LEFT_TOP,
+    RIGHT_BOTTOM,
+    RIGHT_TOP,
+    Hexagons,
+    Vertices,
+    vertices,
+)
+from qsmt.facts import Interval
+
+FEW_STEPS = 2.0
+"""Up to this many steps between the least and the greatest value, a rounding is more than its noise."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Planes:
+    """`alpha d + beta z + gamma`: arrays (2, boxes, m), the upper planes first."""
+
+    alpha: FloatArray
+    beta: FloatArray
+    gamma: FloatArray
+
+
+def planes(region: Hexagons, after: Interval) -> Planes:
+    """The planes; `after` bounds the difference after the activation, (boxes, m)."""
+    flat = np.stack([after.upper, -after.lower])
+    passed, opposed = passes(region), region.constant & region.reference_active
+    alpha, beta = np.where(passed, 1.0, 0.0), np.where(opposed, -1.0, 0.0)
+    gamma = np.where(passed, region.noise, np.where(opposed, region.most, flat))
+    several = ~passed & ~opposed & (after.lower != after.upper)
+    if several.any():
+        alpha[several], beta[several], gamma[several] = _tightest(region[several], flat[several])
+    return Planes(alpha, beta, np.stack([gamma[0], -gamma[1]]))
+
+
+def passes(region: Hexagons) -> BoolArray:
+    """Where both networks pass their values on, and the rounding is no more than its noise."""
+    many = region.most - region.least > FEW_STEPS * region.step
+    unlimited = (add_down(region.s.lower, region.noise) >= region.least) & (
+        region.s.upper + region.noise <= region.most + region.step
+    )
+    found: BoolArray = region.reference_active & unlimited & many
+    return found
+
+
+def _tightest(region: Hexagons, flat: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The slopes with the least value at the centre, neuron by neuron; arrays (neurons,)."""
+    at = vertices(region)
+    d, z = at.d[:4].mean(axis=0), at.z[:4].mean(axis=0)
+    alpha, beta, gamma, height = np.zeros_like(flat), np.zeros_like(flat), flat, flat
+    for slopes in _slopes(region, at):
+        constant = (at.phi - slopes[0] * at.d - slopes[1] * at.z).max(axis=0)
+        value = constant + slopes[0] * d + slopes[1] * z
+        better = value < height  # never where something is unknown
+        alpha, beta = np.where(better, slopes[0], alpha), np.where(better, slopes[1], beta)
+        gamma, height = np.where(better, constant, gamma), np.where(better, value, height)
+    slack = (1.0 + np.abs(alpha) + np.abs(beta)) * at.margin
+    flat_wins = (alpha == 0.0) & (beta == 0.0)
+    return alpha, beta, np.where(flat_wins, flat, add_up(gamma, slack))
+
+
+def _slopes(region: Hexagons, at: Vertices) -> Iterator[tuple[FloatArray | float, FloatArray | float]]:
+    """All candidates but the constant: pairs (alpha, beta), each within [-1, 1]."""
+    d, s = region.d, region.s
+    yield _slope(np.maximum(d.upper, 0.0) - np.maximum(d.lower, 0.0), d.upper - d.lower), 0.0
+    yield from ((1.0, 0.0), (1.0, 1.0), (0.0, -1.0))
+    chord = _slope(region.quantized(s.upper) - region.quantized(s.lower), s.upper - s.lower)
+    yield from ((chord, chord), (chord, chord - 1.0))
+    for i, j in ((LEFT_TOP, FULL_LEFT), (FULL_LEFT, RIGHT_TOP), (LEFT_TOP, RIGHT_TOP)):
+        yield 0.0, _edge(at.z, at.phi, i, j)
+    rest = at.phi - at.d
+    for i, j in ((LEFT_BOTTOM, FLOOR_BOTTOM), (FLOOR_BOTTOM, RIGHT_BOTTOM), (LEFT_BOTTOM, RIGHT_BOTTOM)):
+        yield 1.0, _edge(at.z, rest, i, j)
+
+
+def _edge(z: FloatArray, value: FloatArray, i: int, j: int) -> FloatArray:
+    return _slope(value[j] - value[i], z[j] - z[i])
+
+
+def _slope(rise: FloatArray, run: FloatArray) -> FloatArray:
+    slope = rise / run
+    return np.where(np.isfinite(slope), np.minimum(np.maximum(slope, -1.0), 1.0), 0.0)
