@@ -20,7 +20,7 @@ from qsmt.engine.pieces import Prepared, bounds_on
 from qsmt.ir.network import layers
 from qsmt.problem import Problem
 
-BATCH_PRODUCTS = 2.0**31
+BATCH_PRODUCTS = 2.0**32
 """Multiplications of one worker in one step: about a quarter of a second. Between steps, time limits and
 interrupts are noticed."""
 
@@ -32,8 +32,9 @@ BATCH_BYTES = 2**28
 BOUNDS = 24
 """Arrays as large as a layer that an analysis keeps, with what it needs meanwhile."""
 
-SUBSTITUTIONS = 4
-"""Products per weight and row in a substitution back through a layer: two signs, two sides."""
+SUBSTITUTIONS = 12
+"""Products per weight and row in a substitution back through a layer: of difference and reference, two signs,
+two sides, and as much again for their outward rounding."""
 
 BOX_NEURON, POINT_NEURON = 27_000, 50
 """What is done neuron by neuron, as so many multiplications in a matrix product, of which a point's are half

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from qsmt.facts import Facts, Interval
 from qsmt.interp.batch import BatchInterpreter
 from qsmt.problem import InputModel, Problem
 
-SEARCH_MODE = Mode.INTERVAL
+SEARCH_MODE = Mode.DIFFERENCE
 """The analysis of every box of a search: the one place that says which."""
 
 MAX_PROBED = 48
@@ -114,7 +113,7 @@ def examine(prepared: Prepared, request: Examination) -> Examined:
     if len(undecided) == 0:
         return Examined(bounds, rise, None)
     boxes = Boxes(request.boxes.lower[undecided], request.boxes.upper[undecided])
-    form: Any = getattr(facts, "form", None)
+    form = facts.form
     if form is not None:
         over = _beyond(Interval(bounds.lower[undecided], bounds.upper[undecided]), request.limits)
         rows, claimed = undecided[:, None], prepared.outputs
