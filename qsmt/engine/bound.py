@@ -18,12 +18,13 @@ import numpy as np
 
 from qsmt.arith.outward import float_down, float_up
 from qsmt.engine.boxes import searchable
-from qsmt.engine.branch import Policy, Search
+from qsmt.engine.branch import Search
 from qsmt.engine.check import analyse
 from qsmt.engine.falsify import falsify
 from qsmt.engine.investigation import Investigation, OutputRange, Silence, Stage, Watch
 from qsmt.engine.leaves import empty
 from qsmt.engine.plan import Options
+from qsmt.engine.policy import Policy
 from qsmt.engine.search import crew_of, figures, pursue, run_one_point, said
 from qsmt.facts import Interval
 from qsmt.problem import Problem

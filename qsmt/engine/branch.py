@@ -23,21 +23,21 @@ Work is given out in pieces and collected in order (qsmt.engine.crew); the clock
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import numpy as np
 
-from qsmt.arith.outward import float_down, float_up
 from qsmt.arith.real import FloatArray
 from qsmt.dra.domain import Boxes
 from qsmt.engine.boxes import Batch, Mask, Pool, Rows, halves, joined, part_of, splittable, whole
 from qsmt.engine.costs import Costs, estimate
 from qsmt.engine.crew import Crew
 from qsmt.engine.investigation import Investigation
-from qsmt.engine.leaves import Seen, Sweep, empty, hull, inside, union
+from qsmt.engine.leaves import Sweep, best, empty, hull, inside, union
 from qsmt.engine.pieces import Examination, Stretch, bounds_on, examine, run_stretch
+from qsmt.engine.policy import Policy, Tally
+from qsmt.engine.scout import Scout
 from qsmt.errors import SoundnessError
 from qsmt.facts import Facts, Interval
 from qsmt.problem import Problem
@@ -45,6 +45,10 @@ from qsmt.problem import Problem
 PATIENCE = 3.0
 """Once running everything takes less than this many times the analysis so far, analysis must have been
 closing boxes lately at least as fast as that would."""
+
+SMALLEST_WIDTH = 1e-290
+"""Smaller widths are not divided by."""
+
 
 LEAF_BOXES = 4
 """A box is run when its points cost no more than analysing this many boxes."""
@@ -61,43 +65,6 @@ MAX_OPEN_VALUES = 2**27
 EXACT_AT_ONCE = 64
 """Doubtful points executed exactly in one go."""
 
-SMALLEST_WIDTH = 1e-290
-"""Smaller widths are not divided by."""
-
-PROMISING = 0.01
-"""A larger difference seen in doubles is executed exactly if it closes this much of what is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What a search is after."""
-
-    limits: Callable[[], Interval]  # of the claimed outputs, (m,); they may only ever move outward
-    finished: Callable[[], bool]  # is there no need to go on?
-    dive_share: float = 0.0  # of each batch, how much goes to the worst of the newest boxes
-    exact_points: float = np.inf  # of one piece, how many are executed exactly at most
-
-
-@dataclass(slots=True)
-class Tally:
-    """How far a search is."""
-
-    analysed: int = 0  # boxes
-    enumerated: int = 0  # points
-    settled: int = 0  # boxes that their bounds closed
-    closed: float = 0.0  # measure of the closed boxes
-    half_analysed: int = 0  # the same two when the search had done half of that
-    half_closed: float = 0.0
-    next_analysed: int = 0
-    next_closed: float = 0.0
-
-    def count(self, boxes: int) -> None:
-        """So many boxes more are analysed."""
-        self.analysed += boxes
-        if self.analysed >= 2 * self.next_analysed:
-            self.half_analysed, self.half_closed = self.next_analysed, self.next_closed
-            self.next_analysed, self.next_closed = self.analysed, self.closed
-
 
 @dataclass(slots=True, eq=False)
 class Search:
@@ -113,6 +80,7 @@ class Search:
     tally: Tally = field(default_factory=Tally)
     _weight: FloatArray = field(init=False)
     _width: FloatArray = field(init=False)
+    _scout: Scout = field(init=False)
     _pruned: Interval = field(init=False)  # the limits when the pool was last looked through
 
     def __post_init__(self) -> None:
@@ -122,6 +90,7 @@ class Search:
         self._pruned = self.policy.limits()
         usable = np.isfinite(width) & (width > SMALLEST_WIDTH)
         self._weight = np.where(usable, 1 / np.where(usable, width, 1.0), 1.0)
+        self._scout = Scout(self.run, self.crew.prepared, self.policy.limits, self._weight)
 
     @staticmethod
     def begin(run: Investigation, policy: Policy, crew: Crew) -> Search:
@@ -218,9 +187,9 @@ class Search:
         share, limits = -(-len(batch) // self.crew.jobs), self.policy.limits()
         requests = [Examination(batch.boxes[i : i + share], limits) for i in range(0, len(batch), share)]
         found = self.crew.map(examine, requests)
-        for part in found:
-            if part.seen is not None:
-                self._witness(part.seen)
+        seen = [part.seen for part in found if part.seen is not None]
+        if seen:
+            self._scout.witness(self._scout.climbed(best(seen)))
         lower, upper, rise = (
             np.concatenate(parts)
             for parts in zip(*((f.bounds.lower, f.bounds.upper, f.rise) for f in found), strict=True)
@@ -348,7 +317,7 @@ class Search:
         points, bounds, executed = found.doubtful, found.bounds, 0
         result = empty(len(self._outputs))
         if len(points):
-            self._witness(found.seen)
+            self._scout.witness(found.seen)
         while len(points):
             settled = inside(bounds, self.policy.limits()) | (executed >= self.policy.exact_points)
             result = union(result, hull(bounds, settled))
@@ -356,35 +325,12 @@ class Search:
             if self._interrupted:
                 return None
             worst = np.argsort(-self._excess(bounds), kind="stable")[:EXACT_AT_ONCE]
-            result = union(result, self._executed(points[worst]))
+            result = union(result, self._scout.executed(points[worst]))
             executed += len(worst)
             others = np.ones(len(points), dtype=np.bool_)
             others[worst] = False
             points, bounds = points[others], _rows(bounds, others)
         return None if self._interrupted else result
-
-    # --- exact execution ---
-
-    def _executed(self, points: FloatArray) -> Interval:
-        """Bounds of the differences at these points, which are executed exactly."""
-        result = empty(len(self._outputs))
-        for execution in self.run.observe([self.run.exact(p) for p in points]):
-            row = [execution.difference[i] for i in self._outputs]
-            at = Interval(np.array([float_down(v) for v in row]), np.array([float_up(v) for v in row]))
-            result = union(result, at)
-        return result
-
-    def _witness(self, seen: Seen) -> None:
-        """Execute the extremes that promise a violation, or a much larger difference than any before."""
-        limits, size = self.policy.limits(), len(self._outputs)
-        for k, found in enumerate(self.run.outputs):
-            (low, high), (least, greatest) = found.certified, found.reached
-            below = max(least - PROMISING * (least - low), limits.lower[k])
-            above = min(greatest + PROMISING * (high - greatest), limits.upper[k])
-            promising = [not seen.values[k] >= below, not seen.values[size + k] <= above]
-            rows = [row for row, far in zip((k, size + k), promising, strict=True) if far]
-            if rows:
-                self.run.observe([self.run.exact(p) for p in seen.points[rows]])
 
     # --- what is left ---
 
@@ -402,9 +348,3 @@ class Search:
 
 def _rows(bounds: Interval, rows: Mask) -> Interval:
     return Interval(bounds.lower[rows], bounds.upper[rows])
-
-
-def claim_limits(claim_bounds: Sequence[Fraction]) -> Interval:
-    """The bounds of a claim as limits: doubles that are not beyond them."""
-    upper = np.array([float_down(bound) for bound in claim_bounds])
-    return Interval(-upper, upper)

@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmt.engine.boxes import Batch, Pool
-from qsmt.engine.branch import Search, Tally
+from qsmt.engine.branch import Search
 from qsmt.engine.plan import CHECKPOINT_SECONDS
+from qsmt.engine.policy import Tally
 from qsmt.errors import InputError, MalformedProblem
 from qsmt.facts import Interval
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from qsmt.engine.boxes import searchable
-from qsmt.engine.branch import Policy, Search, claim_limits
+from qsmt.engine.branch import Search
 from qsmt.engine.checkpoint import Checkpoint
 from qsmt.engine.crew import Crew
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import MAX_PARTS, NONE, SEARCH_SHARE, SEARCHED_COORDINATES
+from qsmt.engine.policy import Policy, claim_limits
 
 DIVE_SHARE = 0.5
 """Half of the boxes of each step are the worst of the newest, which reaches violations early; the other half

@@ -11,8 +11,8 @@ import pytest
 
 from qsmt.arith.real import FloatArray
 from qsmt.dra.domain import Boxes
-from qsmt.engine.branch import claim_limits
 from qsmt.engine.leaves import Seen, best, combined, extremes, grid_points, sweep
+from qsmt.engine.policy import claim_limits
 from qsmt.interp.batch import BatchInterpreter, Differences
 from tests.support.networks import Recipe, random_problem
 from tests.support.truth import true_maximum

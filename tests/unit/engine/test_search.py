@@ -14,13 +14,14 @@ from qsmt.arith.fixed import Fixed
 from qsmt.dra.analysis import analyze_region
 from qsmt.engine import branch
 from qsmt.engine.boxes import Batch, Rows, halves
-from qsmt.engine.branch import Policy, Search, claim_limits
+from qsmt.engine.branch import Search
 from qsmt.engine.check import analyse, check
 from qsmt.engine.costs import Costs, estimate
 from qsmt.engine.crew import Crew
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.pieces import Prepared
 from qsmt.engine.plan import Options
+from qsmt.engine.policy import Policy, claim_limits
 from qsmt.engine.search import refusal
 from qsmt.errors import SoundnessError
 from qsmt.facts import Interval
