@@ -18,6 +18,7 @@ from qsmt.engine.crew import Crew
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import MAX_PARTS, NONE, SEARCH_SHARE, SEARCHED_COORDINATES
 from qsmt.engine.policy import Policy, claim_limits
+from qsmt.errors import SoundnessError
 
 DIVE_SHARE = 0.5
 """Half of the boxes of each step are the worst of the newest, which reaches violations early; the other half
@@ -72,10 +73,18 @@ def crew_of(run: Investigation) -> Crew:
 
 
 def conclude(run: Investigation, found: Search) -> None:
-    """Verified if every box is closed within the claim; else the open boxes are what is left."""
+    """Verified if every box is closed within the claim; else the open boxes are what is left.
+
+    Raises:
+        SoundnessError: no box is open, and yet what is certified exceeds the claim.
+    """
     run.trust += trust(found)
     if found.settled:
         run.verify(run.trust)
+    elif found.open_boxes == 0:
+        raise SoundnessError(
+            f"every box is closed, but the difference is certified only in {found.certified}"
+        )
     else:
         run.reasons.append(f"the search left {found.open_boxes:,} boxes open")
         run.residual = found.residual(MAX_PARTS)
@@ -129,5 +138,6 @@ def _tell(run: Investigation, found: Search, seconds: float) -> None:
     pace = found.tally.analysed / max(seconds, 1e-9)
     certified = max(max(-low, high) for low, high in (o.certified for o in run.outputs))
     witnessed = max((max(-o.reached[0], o.reached[1]) for o in run.outputs), default=0.0)
-    note = f"% closed, {found.open_boxes:,} boxes open, certified {certified:.6g}, witnessed {witnessed:.6g}"
-    run.watch.progress(100 * found.closed_share, 100, f"{note}, {pace:,.0f} boxes/s")
+    reached = f"certified {certified:.6g}, witnessed {witnessed:.6g}, {pace:,.0f} boxes/s"
+    note = f"% of the region closed, {found.open_boxes:,} boxes open, {reached}"
+    run.watch.progress(100 * found.closed_share, 100, note)

@@ -12,17 +12,18 @@ import pytest
 
 from qsmt.arith.fixed import Fixed
 from qsmt.dra.analysis import analyze_region
-from qsmt.engine import branch
+from qsmt.dra.domain import Boxes, Mode
+from qsmt.engine import branch, pieces
 from qsmt.engine.boxes import Batch, Rows, halves
 from qsmt.engine.branch import Search
 from qsmt.engine.check import analyse, check
 from qsmt.engine.costs import Costs, estimate
 from qsmt.engine.crew import Crew
 from qsmt.engine.investigation import Investigation
-from qsmt.engine.pieces import Prepared
+from qsmt.engine.pieces import Examination, Prepared, examine
 from qsmt.engine.plan import Options
 from qsmt.engine.policy import Policy, claim_limits
-from qsmt.engine.search import refusal
+from qsmt.engine.search import conclude, refusal
 from qsmt.errors import SoundnessError
 from qsmt.facts import Interval
 from qsmt.interp.replay import replay
@@ -139,6 +140,46 @@ def test_codes_that_no_double_holds_are_not_searched() -> None:
     problem = random_problem(1, Recipe(input=Fixed(True, 60, 0), reference_frac=2))
     assert max(map(abs, problem.region.upper)) > 2**53
     assert "2**52" in (refusal(Investigation(problem, Options())) or "")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_analysis_without_linear_forms_will_do(
+    seed: int, monkeypatch: pytest.MonkeyPatch, cost: Callable[[Costs], None]
+) -> None:
+    monkeypatch.setattr(pieces, "SEARCH_MODE", Mode.INTERVAL)
+    cost(SPLITTING)
+    problem = random_problem(seed, Recipe(sizes=(3, 4, 2)))
+    worst = true_maximum(problem)
+    assert isinstance(decided(with_bound(problem, worst)), Verified)
+    assert isinstance(decided(with_bound(problem, worst - TINY)), Falsified)
+
+
+def test_the_input_that_moves_the_difference_most_is_cut_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = continuous(random_problem(1, Recipe(sizes=(3, 4, 1))))
+    root, everything = Boxes.of_region(problem.region), claim_limits([Fraction(0)])
+    for mode in (Mode.INTERVAL, Mode.DIFFERENCE):
+        monkeypatch.setattr(pieces, "SEARCH_MODE", mode)
+        found = examine(Prepared(problem), Examination(root, everything))
+        assert found.rise.shape == (1, 3) and (found.rise > 0).any()
+        assert found.seen is not None
+        inside = (root.lower <= found.seen.points) & (found.seen.points <= root.upper)
+        assert inside.all()
+        none = examine(Prepared(problem), Examination(root, claim_limits([Fraction(10**6)])))
+        assert none.seen is None and (none.rise == 0).all()
+
+
+def test_a_proof_that_exceeds_the_claim_is_an_alarm(cost: Callable[[Costs], None]) -> None:
+    """Limits that are too wide close boxes that the claim does not allow to be closed."""
+    cost(MIXED)
+    problem = random_problem(2, Recipe(sizes=(3, 4, 2)))
+    search = started(with_bound(problem, true_maximum(problem) / 2))
+    wide, narrow = claim_limits([Fraction(100)] * 2), search.policy.limits()
+    search.policy = Policy(lambda: wide, lambda: False)
+    while not search.done:
+        search.step()
+    search.policy = Policy(lambda: narrow, lambda: False)
+    with pytest.raises(SoundnessError, match="every box is closed"):
+        conclude(search.run, search)
 
 
 # --- planted faults: a box that is lost is noticed -----------------------------------------------------
