@@ -217,13 +217,16 @@ class Search:
     def _unsettled(self, batch: Batch) -> Batch:
         """Close the boxes that lie within the limits; the others."""
         settled = inside(batch.bounds, self.policy.limits())
-        self._close(batch[settled], hull(batch.bounds, settled))
+        self.tally.proved += self._close(batch[settled], hull(batch.bounds, settled))
         self.tally.settled += int(settled.sum())
         return batch[~settled]
 
-    def _close(self, batch: Batch, bounds: Interval) -> None:
+    def _close(self, batch: Batch, bounds: Interval) -> float:
+        """Close the boxes, whose hull is given; their measure."""
+        measure = float(self._measure(batch).sum())
         self.closed = union(self.closed, bounds)
-        self.tally.closed += float(self._measure(batch).sum())
+        self.tally.closed += measure
+        return measure
 
     def _measure(self, batch: Batch) -> FloatArray:
         """Points of a grid; of reals, the share of the region's volume."""
@@ -272,8 +275,7 @@ class Search:
         tally, ratio = self.tally, self.costs.ratio
         if points <= tally.analysed * ratio:
             return True
-        lately = (tally.closed - tally.half_closed) / max(tally.analysed - tally.half_analysed, 1)
-        return points <= PATIENCE * tally.analysed * ratio and lately < ratio
+        return points <= PATIENCE * tally.analysed * ratio and tally.pace < ratio
 
     def _enumerated(self, batch: Batch) -> Batch:
         """Run every point of the boxes; the boxes for which there was no time."""

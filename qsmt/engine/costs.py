@@ -20,9 +20,12 @@ from qsmt.engine.pieces import Prepared, bounds_on
 from qsmt.ir.network import layers
 from qsmt.problem import Problem
 
-BATCH_PRODUCTS = 2.0**32
+BATCH_PRODUCTS = 2.0**33
 """Multiplications of one worker in one step: about a quarter of a second. Between steps, time limits and
 interrupts are noticed."""
+
+PRODUCT_SECONDS = 4e-11
+"""About what one multiplication takes within a matrix product."""
 
 MAX_BATCH = 1024
 
@@ -32,9 +35,9 @@ BATCH_BYTES = 2**28
 BOUNDS = 24
 """Arrays as large as a layer that an analysis keeps, with what it needs meanwhile."""
 
-SUBSTITUTIONS = 12
+SUBSTITUTIONS = 24
 """Products per weight and row in a substitution back through a layer: of difference and reference, two signs,
-two sides, and as much again for their outward rounding."""
+two sides, and twice as much again for all that is not a product."""
 
 BOX_NEURON, POINT_NEURON = 27_000, 50
 """What is done neuron by neuron, as so many multiplications in a matrix product, of which a point's are half
@@ -68,6 +71,11 @@ def estimate(prepared: Prepared) -> Costs:
     values = sum(ours.pre.size for ours, _ in prepared.problem.layers) + prepared.problem.input_size
     fits = BATCH_BYTES // (8 * BOUNDS * values)
     return Costs(ratio, int(max(1, min(BATCH_PRODUCTS / box, MAX_BATCH, fits))))
+
+
+def seconds_per_point(problem: Problem) -> float:
+    """About how long running both networks on one input takes."""
+    return PRODUCT_SECONDS * point_products(problem)
 
 
 def point_products(problem: Problem) -> float:

@@ -105,9 +105,9 @@ def combined(parts: Iterator[Sweep]) -> Sweep:
 
 def extremes(points: FloatArray, difference: FloatArray) -> Seen:
     """Where each column is least, and where it is greatest."""
-    rows = np.concatenate([difference.argmin(axis=0), difference.argmax(axis=0)])
-    columns = np.tile(np.arange(difference.shape[1]), 2)
-    return Seen(points[rows], difference[rows, columns])
+    columns = np.ascontiguousarray(difference.T)  # one pass over memory each
+    rows = np.concatenate([columns.argmin(axis=1), columns.argmax(axis=1)])
+    return Seen(points[rows], difference[rows, np.tile(np.arange(len(columns)), 2)])
 
 
 def best(found: Sequence[Seen]) -> Seen:

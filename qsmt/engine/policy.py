@@ -30,17 +30,23 @@ class Tally:
     enumerated: int = 0  # points
     settled: int = 0  # boxes that their bounds closed
     closed: float = 0.0  # measure of the closed boxes
-    half_analysed: int = 0  # the same two when the search had done half of that
-    half_closed: float = 0.0
+    proved: float = 0.0  # ... of those that their bounds closed
+    half_analysed: int = 0  # `analysed` and `proved` when the search had come half as far
+    half_proved: float = 0.0
     next_analysed: int = 0
-    next_closed: float = 0.0
+    next_proved: float = 0.0
 
     def count(self, boxes: int) -> None:
         """So many boxes more are analysed."""
         self.analysed += boxes
         if self.analysed >= 2 * self.next_analysed:
-            self.half_analysed, self.half_closed = self.next_analysed, self.next_closed
-            self.next_analysed, self.next_closed = self.analysed, self.closed
+            self.half_analysed, self.half_proved = self.next_analysed, self.next_proved
+            self.next_analysed, self.next_proved = self.analysed, self.proved
+
+    @property
+    def pace(self) -> float:
+        """What analysis has proved of each box lately, on average."""
+        return (self.proved - self.half_proved) / max(self.analysed - self.half_analysed, 1)
 
 
 def claim_limits(claim_bounds: Sequence[Fraction]) -> Interval:

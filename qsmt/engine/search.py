@@ -14,6 +14,7 @@ import numpy as np
 from qsmt.engine.boxes import searchable
 from qsmt.engine.branch import Search
 from qsmt.engine.checkpoint import Checkpoint
+from qsmt.engine.costs import seconds_per_point
 from qsmt.engine.crew import Crew
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import MAX_PARTS, NONE, SEARCH_SHARE, SEARCHED_COORDINATES
@@ -29,7 +30,8 @@ def search(run: Investigation) -> tuple[str, dict[str, Any]]:
     """Stage: cut, analyse and run boxes; what is left open is the residual."""
     if run.problem.region.points == 1:
         return run_one_point(run)
-    share = 1.0 if run.options.encoding == NONE else SEARCH_SHARE
+    alone = run.options.encoding == NONE or _ends_in_time(run)
+    share = 1.0 if alone else SEARCH_SHARE
     deadline, limits = time.monotonic() + share * run.remaining_s, claim_limits(run.problem.claim.bounds)
     policy = Policy(
         limits=lambda: limits,
@@ -41,6 +43,12 @@ def search(run: Investigation) -> tuple[str, dict[str, Any]]:
         if run.verdict is None:
             conclude(run, found)
     return said(found), figures(found)
+
+
+def _ends_in_time(run: Investigation) -> bool:
+    """Can all points be run in the time that is left?"""
+    points = run.problem.region.points
+    return points is not None and points * seconds_per_point(run.problem) / run.options.jobs < run.remaining_s
 
 
 def pursue(run: Investigation, policy: Policy, crew: Crew, *, purpose: str) -> Search:
