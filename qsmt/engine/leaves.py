@@ -24,7 +24,7 @@ from qsmt.facts import Interval
 from qsmt.interp.batch import BatchInterpreter
 from qsmt.problem import Problem
 
-CHUNK_VALUES = 2**17
+CHUNK_VALUES = 2**16
 """Points times widest layer in one batch: its few arrays of doubles stay within a second-level cache."""
 
 MAX_CHUNK = 2**14
