@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import product
@@ -80,34 +81,54 @@ def acas_tasks(data: Path) -> Iterator[tuple[str, str]]:
         region = f"lower = {lower}\nupper = {upper}"
         yield (
             f"point {point}, radius {radius}, {bits} bits, bound {bound}",
-            FIXED_POINT.format(
-                network=network,
-                signed="true",
-                bits=bits,
-                weights=bits - 2,
-                frac=bits - 2,
-                region=region,
-                bound=bound,
-                output=0,
-            ),
+            _acas_problem(network, bits, region, bound),
         )
+
+
+def acas_property_tasks(data: Path) -> Iterator[tuple[str, str]]:
+    """The boxes of ACAS Xu properties 3 and 4, by network 1_1 in 8 and 10 bits: (name, problem file)."""
+    folder = data / "acasxu"
+    network = folder / "onnx" / "ACASXU_run2a_1_1_batch_2000.onnx"
+    for number, bits, bound in product((3, 4), (8, 10), ACAS_BOUNDS):
+        ends = _vnnlib_box(folder / "vnnlib" / f"prop_{number}.vnnlib")
+        lower, upper = ([_code(pair[side]) for pair in ends] for side in (0, 1))
+        region = f"lower = {lower}\nupper = {upper}"
+        yield f"property {number}, {bits} bits, bound {bound}", _acas_problem(network, bits, region, bound)
+
+
+def _acas_problem(network: Path, bits: int, region: str, bound: str) -> str:
+    return FIXED_POINT.format(
+        network=network,
+        signed="true",
+        bits=bits,
+        weights=bits - 2,
+        frac=bits - 2,
+        region=region,
+        bound=bound,
+        output=0,
+    )
+
+
+def _vnnlib_box(file: Path) -> list[tuple[Fraction, Fraction]]:
+    """The input ends of a property."""
+    found = re.findall(r"\(assert \((<=|>=) X_(\d+) (\S+)\)\)", file.read_text())
+    ends = {(int(index), kind): Fraction(value) for kind, index, value in found}
+    return [(ends[i, ">="], ends[i, "<="]) for i in range(len(ends) // 2)]
+
+
+def _code(value: Fraction) -> int:
+    """The 8-bit input code of a normalised input, rounded half away from zero."""
+    rounded = floor(abs(256 * value) + Fraction(1, 2)) * (1 if value >= 0 else -1)
+    return min(max(rounded, -128), 127)
 
 
 def acas_box(
     center: Sequence[str], radius: str, ranges: Sequence[tuple[Fraction, Fraction]]
 ) -> tuple[list[int], list[int]]:
     """The codes of the clipped box around a point, rounded half away from zero."""
-
-    def code(value: Fraction, low: Fraction, high: Fraction) -> int:
-        scaled = 256 * min(max(value, low), high)
-        rounded = floor(abs(scaled) + Fraction(1, 2)) * (1 if scaled >= 0 else -1)
-        return min(max(rounded, -128), 127)
-
-    pairs = list(zip(map(Fraction, center), ranges, strict=True))
-    return (
-        [code(x - Fraction(radius), *ends) for x, ends in pairs],
-        [code(x + Fraction(radius), *ends) for x, ends in pairs],
-    )
+    pairs, r = list(zip(map(Fraction, center), ranges, strict=True)), Fraction(radius)
+    lower, upper = ([_code(min(max(x + d, low), high)) for x, (low, high) in pairs] for d in (-r, r))
+    return lower, upper
 
 
 def _input_ranges(file: Path) -> list[tuple[Fraction, Fraction]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.published import acas_tasks, mnist_tasks, pair_tasks
+from benchmarks.published import acas_property_tasks, acas_tasks, mnist_tasks, pair_tasks
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -66,6 +66,12 @@ def acas() -> Iterator[Instance]:
         yield Instance("acas", name, ("--timeout", "60"), problem=text)
 
 
+def acas_properties() -> Iterator[Instance]:
+    """The boxes of ACAS Xu properties 3 and 4."""
+    for name, text in acas_property_tasks(PUBLIC) if (PUBLIC / "acasxu").is_dir() else ():
+        yield Instance("properties", name, ("--timeout", "60"), problem=text)
+
+
 def pairs() -> Iterator[Instance]:
     """Original and pruned ACAS Xu networks, all outputs within 0.05 of each other."""
     for name, text in pair_tasks(PUBLIC) if (PUBLIC / "acasxu_pairs").is_dir() else ():
@@ -79,4 +85,11 @@ def mnist() -> Iterator[Instance]:
         yield Instance("mnist", name, ("--timeout", "20"), problem=text)
 
 
-FAMILIES = {"pendulum": pendulum, "arch": arch, "acas": acas, "pairs": pairs, "mnist": mnist}
+FAMILIES = {
+    "pendulum": pendulum,
+    "arch": arch,
+    "acas": acas,
+    "properties": acas_properties,
+    "pairs": pairs,
+    "mnist": mnist,
+}

@@ -44,7 +44,9 @@ def falsify(run: Investigation) -> tuple[str, dict[str, Any]]:
 
 def _promising(run: Investigation, ascent: Ascent, deadline: float) -> Iterator[FloatArray]:
     """The best samples for each goal, then where ascents from them end."""
-    samples = _samples(ascent, np.random.default_rng(run.options.seed))
+    samples = np.concatenate(
+        [_corners(run, ascent), _samples(ascent, np.random.default_rng(run.options.seed))]
+    )
     differences = ascent.differences(samples)
     goals = [Goal(i, side) for i in run.problem.claim.outputs for side in (1, -1)]
     order = {goal: np.argsort(-goal.side * differences[:, goal.output], kind="stable") for goal in goals}
@@ -55,6 +57,16 @@ def _promising(run: Investigation, ascent: Ascent, deadline: float) -> Iterator[
             if ascent.exhausted or time.monotonic() > deadline:
                 return
             yield ascent.climb(samples[order[goal][start]], goal, deadline=deadline)
+
+
+def _corners(run: Investigation, ascent: Ascent) -> FloatArray:
+    """Where the linear forms of the difference that analysis found are extreme: a step along a gradient's signs."""
+    form = None if run.facts is None else run.facts.form
+    if form is None:
+        return np.empty((0, len(ascent.lower)))
+    outputs = list(run.problem.claim.outputs)
+    slopes = np.concatenate([form.upper[outputs], -form.lower[outputs]])
+    return ascent.snapped(np.where(slopes > 0, ascent.upper, ascent.lower))
 
 
 def _samples(ascent: Ascent, rng: np.random.Generator) -> FloatArray:
