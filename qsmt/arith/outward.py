@@ -52,15 +52,19 @@ def step(values: FloatArray) -> FloatArray:
     return size
 
 
+def raised(values: FloatArray) -> FloatArray:
+    """An upper bound of what was rounded to these values: cheaper than `add_up`, and never exact."""
+    return values + step(values)
+
+
 def add_up(a: FloatArray, b: FloatArray) -> FloatArray:
-    """An upper bound of `a + b`: the sum itself wherever it is exact or rounded up, else a step above.
+    """An upper bound of `a + b`: the sum itself wherever it is exact or rounded up, else the next double.
 
     The rounding error of a sum is a double, and `two_sum` finds it. Where that fails because something
-    overflows, nothing is known, and the result is a step above or infinity.
+    overflows, nothing is known, and the result is the next double or infinity.
     """
     total, error = two_sum(a, b)
-    safe = (error <= 0) & (error > -np.inf)
-    bound = total + np.where(safe, 0.0, step(total))
+    bound = np.where(error <= 0.0, total, np.nextafter(total, np.inf))
     return np.where(np.isnan(bound), np.inf, bound)
 
 
@@ -81,11 +85,20 @@ def times_up(values: FloatArray, factor: Fraction) -> FloatArray:
     if factor == 0:
         return np.zeros_like(values)
     low, high, power_of_two = _factor(factor)
+    if power_of_two and _stays_normal(values, low):
+        return values * low
     product = np.where(values > 0, values * high, values * low)
     size = np.abs(product)
     exact = power_of_two & (size >= SMALLEST_NORMAL) & (size < np.inf)
-    bound = np.where(exact, product, product + step(product))
+    bound = np.where(exact, product, raised(product))
     return np.where(values == 0, 0.0, np.where(np.isnan(bound), np.inf, bound))
+
+
+def _stays_normal(values: FloatArray, factor: float) -> bool:
+    """Does a product with a power of two lose no digit, whichever of the values it is?"""
+    size = np.abs(values)
+    least = size.min(where=size > 0, initial=np.inf) * min(factor, 1.0)
+    return bool(least >= SMALLEST_NORMAL) and bool(size.max(initial=0.0) * max(factor, 1.0) < np.inf)
 
 
 @lru_cache(maxsize=1024)

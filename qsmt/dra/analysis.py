@@ -21,21 +21,23 @@ nothing is clipped that the networks themselves do not clip.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
 import numpy as np
 
 from qsmt.dra.activation import difference_after
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem, compile_network, compile_problem
-from qsmt.dra.deeppoly import RelaxedLayer, bounds, lines_around, relax
+from qsmt.dra.deeppoly import bounded_layers
 from qsmt.dra.domain import BoolArray, Boxes, Mode, minus, scaled, select
 from qsmt.dra.domains import (
     Domain,
-    deeppoly_reference,
     forward_difference,
     interval_images,
     joint,
     mutual,
+    reference_alone,
     subtract,
     symbolic,
 )
@@ -48,15 +50,66 @@ from qsmt.problem import Problem
 CACHE_BYTES = 2**22
 """Boxes are analysed in groups whose affine forms take about this much, so that they stay in the cache."""
 
-DOMAINS: dict[Mode, tuple[Domain, ...]] = {
-    Mode.NAIVE: (),
-    Mode.INTERVAL: (deeppoly_reference, subtract, forward_difference),
-    Mode.SYMBOLIC: (symbolic, subtract),
-    Mode.DIFFERENCE: (deeppoly_reference, subtract, forward_difference, joint, mutual),
-}
-"""What each mode adds to interval propagation. The first can be run alone; `best` is made of them."""
 
-PRODUCT: tuple[Domain, ...] = (deeppoly_reference, subtract, forward_difference, joint, mutual)
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Analyses of the same boxes that lie side by side in one batch: numbers `first` to `end`."""
+
+    first: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.first
+
+    def of(self, boxes: int) -> slice:
+        """Their part of the batch."""
+        return slice(self.first * boxes, self.end * boxes)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A domain, and the lanes it tightens."""
+
+    domain: Domain
+    lanes: Lanes = Lanes(0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done at every layer, in this order.
+
+    A lane knows nothing of the others, but the last of several, which knows what all of them have found. They
+    are one batch, so that they cost little more than one.
+    """
+
+    steps: tuple[Step, ...]
+    lanes: Lanes = Lanes(0, 1)
+
+
+ALL, SYMBOLIC, FORWARD, JOINT = Lanes(0, 4), Lanes(0, 1), Lanes(1, 4), Lanes(2, 4)
+"""The lanes of `best`: symbolic, interval (which is never looser than naive), difference, and their product."""
+
+PLANS = {
+    Mode.NAIVE: Plan((Step(reference_alone), Step(subtract))),
+    Mode.INTERVAL: Plan((Step(reference_alone), Step(subtract), Step(forward_difference))),
+    Mode.SYMBOLIC: Plan((Step(reference_alone), Step(symbolic), Step(subtract))),
+    Mode.DIFFERENCE: Plan(
+        (Step(reference_alone), Step(subtract), Step(forward_difference), Step(joint), Step(mutual))
+    ),
+    Mode.BEST: Plan(
+        (
+            Step(reference_alone, ALL),
+            Step(symbolic, SYMBOLIC),
+            Step(subtract, ALL),
+            Step(forward_difference, FORWARD),
+            Step(joint, JOINT),
+            Step(mutual, JOINT),
+        ),
+        ALL,
+    ),
+}
+
+Traces: TypeAlias = dict[Lanes, Trace]
 
 
 def analyze(problem: Problem, boxes: Boxes, mode: Mode = Mode.BEST) -> Facts:
@@ -65,7 +118,7 @@ def analyze(problem: Problem, boxes: Boxes, mode: Mode = Mode.BEST) -> Facts:
     size = _group_size(compiled)
     groups = [boxes[i : i + size] for i in range(0, len(boxes), size)]
     with np.errstate(all="ignore"):
-        return _joined([_analyze_group(compiled, group, mode) for group in groups])
+        return _joined([_analyze_group(compiled, group, PLANS[mode]) for group in groups])
 
 
 def analyze_region(problem: Problem, mode: Mode = Mode.BEST) -> Facts:
@@ -75,49 +128,38 @@ def analyze_region(problem: Problem, mode: Mode = Mode.BEST) -> Facts:
 
 def reference_ranges(network: Network, boxes: Boxes, input_scale: Fraction) -> tuple[Interval, ...]:
     """Certified bounds of a real network's layers, each after its activation, on every box."""
-    x = read = scaled(boxes.interval, input_scale)
-    below: list[RelaxedLayer] = []
-    found: list[Interval] = []
     with np.errstate(all="ignore"):
-        for side in compile_network(network):
-            pre = side.affine(read).interval.meet(bounds(side.linear, below, x, read))
-            below.append(relax(side.linear, lines_around(pre, side.activation.limits), read))
-            read = side.activation.limits.of(pre)
-            found.append(read)
-    return tuple(found)
+        found = bounded_layers(compile_network(network), scaled(boxes.interval, input_scale))
+    return tuple(layer.post for layer in found)
 
 
-def traces(problem: CompiledProblem, inputs: InputFacts, mode: Mode) -> list[Trace]:
-    """The runs of a mode; the last one knows what the others have found."""
-    if mode is not Mode.BEST:
-        return [_run(problem, inputs, DOMAINS[mode])]
-    alone = [_run(problem, inputs, domains) for domains in DOMAINS.values()]
-    return [*alone, _run(problem, inputs, PRODUCT, alone)]
+def _analyze_group(problem: CompiledProblem, boxes: Boxes, plan: Plan) -> Facts:
+    traces, last = run(problem, input_facts(problem.inputs, boxes), plan), slice(-len(boxes), None)
+    forms = [trace.form[last] for trace in traces.values() if trace.form is not None]
+    return Facts(tuple(layer[last] for layer in traces[plan.lanes].layers), forms[0] if forms else None)
 
 
-def _analyze_group(problem: CompiledProblem, boxes: Boxes, mode: Mode) -> Facts:
-    last = traces(problem, input_facts(problem.inputs, boxes), mode)[-1]
-    return Facts(tuple(last.layers), last.form)
+def run(problem: CompiledProblem, inputs: InputFacts, plan: Plan) -> Traces:
+    """Every layer in every lane; one trace for each group of lanes that a domain works on."""
+    boxes = len(inputs.x.lower)
+    alone = bounded_layers([layer.reference for layer in problem.layers], inputs.reference)
+    spans = (plan.lanes, *(step.lanes for step in plan.steps))
+    traces = {lanes: Trace(problem, inputs.repeated(len(lanes)), alone) for lanes in spans}
+    for layer in problem.layers:
+        facts, regular = _activated(layer, _bounded(plan, traces, boxes))
+        facts = facts.meet_lanes(len(plan.lanes))
+        for lanes, trace in traces.items():
+            trace.add(facts[lanes.of(boxes)], regular[lanes.of(boxes)])
+    return traces
 
 
-def _run(
-    problem: CompiledProblem, inputs: InputFacts, domains: Sequence[Domain], others: Sequence[Trace] = ()
-) -> Trace:
-    """All layers by these domains, each layer starting from what other runs know of it."""
-    trace = Trace(problem, inputs)
-    for i, layer in enumerate(problem.layers):
-        known = interval_images(trace)
-        for other in others:
-            known = known.meet(other.pre[i])
-        for domain in domains:
-            known = domain(trace, known)
-        facts, regular = _activated(layer, known)
-        for other in others:
-            facts = facts.meet(other.layers[i])
-        trace.pre.append(known)
-        trace.layers.append(facts)
-        trace.regular.append(regular)
-    return trace
+def _bounded(plan: Plan, traces: Traces, boxes: int) -> Pre:
+    """The next layer before its activation."""
+    known = interval_images(traces[plan.lanes])
+    for step in plan.steps:
+        part = step.lanes.of(boxes)
+        known = known.put(part, step.domain(traces[step.lanes], known[part]))
+    return known.meet_lanes(len(plan.lanes))
 
 
 def _activated(layer: CompiledLayer, known: Pre) -> tuple[LayerFacts, BoolArray]:

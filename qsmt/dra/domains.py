@@ -37,10 +37,10 @@ def subtract(trace: Trace, known: Pre) -> Pre:
     return replace(known, difference=known.difference.meet(subtracted(trace.next, known)))
 
 
-def deeppoly_reference(trace: Trace, known: Pre) -> Pre:
+def reference_alone(trace: Trace, known: Pre) -> Pre:
     """The reference's next layer, substituted back to the input."""
-    linear, below = trace.next.reference.linear, trace.relaxed_reference()
-    return known.meet_reference(deeppoly.bounds(linear, below, trace.inputs.reference, trace.reference))
+    found = trace.reference_alone[len(trace.layers)].pre
+    return known.meet_reference(found.repeated(len(known.reference.lower) // len(found.lower)))
 
 
 def forward_difference(trace: Trace, known: Pre) -> Pre:
@@ -51,13 +51,11 @@ def forward_difference(trace: Trace, known: Pre) -> Pre:
 
 def symbolic(trace: Trace, known: Pre) -> Pre:
     """Both networks by DeepPoly; the upper form of one minus the lower form of the other, and vice versa."""
-    layer, quantized = trace.next, trace.next.quantized
-    read = trace.quantized_read(len(trace.layers))
-    ours = deeppoly.form(layer.reference.linear, trace.relaxed_reference(), trace.reference)
-    theirs = deeppoly.form(layer.real, trace.relaxed_quantized(), read)
-    known = known.meet_reference(deeppoly.concretized(*ours, trace.inputs.reference))
-    values = deeppoly.concretized(*theirs, trace.quantized_read(0))
-    known = known.meet_quantized(values, unit=quantized.pre_unit, integral=quantized.is_integer)
+    layer, i, side = trace.next, len(trace.layers), trace.next.quantized
+    ours = trace.reference_alone[i].form
+    theirs = deeppoly.form(layer.real, trace.relaxed_quantized(), trace.quantized_read(i))
+    values = deeppoly.concretized(theirs, trace.quantized_read(0))
+    known = known.meet_quantized(values, unit=side.pre_unit, integral=side.is_integer)
     return known.meet_difference(_concretized(*over_x(_subtracted(theirs, ours), trace.inputs), trace))
 
 
@@ -82,13 +80,13 @@ def mutual(trace: Trace, known: Pre) -> Pre:
     return replace(known.meet_reference(z), difference=known.difference.meet(d))
 
 
-def _subtracted(theirs: tuple[FloatArray, FloatArray], ours: tuple[FloatArray, FloatArray]) -> Form:
+def _subtracted(theirs: deeppoly.Form, ours: deeppoly.Form) -> Form:
     """A form over the quantized input, plus one of the negated reference, over delta and h.
 
     The quantized network reads h + delta.
     """
-    (rows, constant), (opposite, offset) = theirs, (_swapped(ours[0], axis=-2), _swapped(ours[1], axis=-1))
-    return Form(rows, rows + opposite, add_up(constant, offset))
+    rows = theirs.rows + _swapped(ours.rows, axis=-2)
+    return Form(theirs.rows, rows, add_up(theirs.constant, _swapped(ours.constant, axis=-1)))
 
 
 def _swapped(forms: FloatArray, *, axis: int) -> FloatArray:
