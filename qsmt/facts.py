@@ -6,7 +6,7 @@ is too large for a double to hold); a bound of a difference is in real units, qu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -78,14 +78,6 @@ class LayerFacts:
     reference_post: Interval
     quantized_post: Interval
     difference_post: Interval
-
-    def after(self, difference: Interval) -> LayerFacts:
-        """The same, with these bounds of the difference after the activation."""
-        return replace(self, difference_post=difference)
-
-    def meet_lanes(self, lanes: int) -> LayerFacts:
-        """Of several analyses of the same boxes: the last one, met with all of them."""
-        return LayerFacts(*(getattr(self, name).meet_lanes(lanes) for name in LayerFacts.__slots__))
 
     def __getitem__(self, box: int | slice) -> LayerFacts:
         return LayerFacts(*(getattr(self, name)[box] for name in LayerFacts.__slots__))

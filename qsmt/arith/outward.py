@@ -24,6 +24,7 @@ SMALLEST = 2.0**-1074
 SMALLEST_NORMAL = 2.0**-1022
 
 
+@lru_cache(maxsize=4096)
 def gamma(terms: int) -> float:
     """An upper bound of gamma_n for a sum of `terms` products."""
     if terms >= 2**40:
@@ -64,8 +65,10 @@ def add_up(a: FloatArray, b: FloatArray) -> FloatArray:
     overflows, nothing is known, and the result is the next double or infinity.
     """
     total, error = two_sum(a, b)
-    bound = np.where(error <= 0.0, total, np.nextafter(total, np.inf))
-    return np.where(np.isnan(bound), np.inf, bound)
+    bound = np.asarray(total)
+    np.nextafter(bound, np.inf, out=bound, where=~(error <= 0.0))
+    np.copyto(bound, np.inf, where=np.isnan(bound))
+    return bound
 
 
 def add_down(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -82,9 +85,9 @@ def two_sum(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def times_up(values: FloatArray, factor: Fraction) -> FloatArray:
     """An upper bound of `values * factor`, `factor` >= 0; exact for a power of two, where doubles are."""
-    if factor == 0:
+    if not factor.numerator:
         return np.zeros_like(values)
-    low, high, power_of_two = _factor(factor)
+    low, high, power_of_two = _factor(factor.numerator, factor.denominator)
     if power_of_two and _stays_normal(values, low):
         return values * low
     product = np.where(values > 0, values * high, values * low)
@@ -102,8 +105,9 @@ def _stays_normal(values: FloatArray, factor: float) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _factor(factor: Fraction) -> tuple[float, float, bool]:
+def _factor(numerator: int, denominator: int) -> tuple[float, float, bool]:
     """Doubles around a factor, and whether it is a power of two that is a double."""
+    factor = Fraction(numerator, denominator)
     low, high = float_down(factor), float_up(factor)
     return low, high, low == high and frexp(low)[0] == 0.5
 

@@ -3,12 +3,12 @@
 An analysis is a reduced product. At every layer each domain of the mode tightens what interval propagation
 says of it before the activation; then the activation is applied.
 
-    naive       interval propagation of both networks, subtracted
-    interval    the reference by DeepPoly; the difference forward,
+    naive       each network by itself: the reference by DeepPoly, the codes by intervals; subtracted
+    interval    also the difference forward,
                 d = W' delta + (W' - W) h + (b' - b)        (QEBVerif, CAV 2023, section 4)
     symbolic    both networks by DeepPoly, their forms over the input subtracted    (the same)
-    difference  differences substituted back jointly with the reference, and mutual tightening
-    best        all of these, each by itself, and a last run of all domains that starts from their intersection
+    difference  as interval; differences substituted back jointly with the reference; mutual tightening
+    best        all of these, each by itself, and `difference` once more, on the intersection of all
 
 No mode of the middle three is always the tightest, and a tighter start can lead to looser relaxations further on,
 so `best` keeps every mode's own results.
@@ -27,22 +27,22 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qsmt.dra.activation import difference_after
+from qsmt.dra.activation import Before, difference_after
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem, compile_network, compile_problem
 from qsmt.dra.deeppoly import bounded_layers
 from qsmt.dra.domain import BoolArray, Boxes, Mode, minus, scaled, select
 from qsmt.dra.domains import (
     Domain,
+    alone,
     forward_difference,
-    interval_images,
     joint,
     mutual,
-    reference_alone,
+    output_form,
     subtract,
     symbolic,
 )
 from qsmt.dra.inputs import InputFacts, input_facts
-from qsmt.dra.trace import Pre, Trace, before
+from qsmt.dra.trace import Pre, Trace
 from qsmt.facts import Facts, Interval, LayerFacts, LinearForm
 from qsmt.ir.network import Network
 from qsmt.problem import Problem
@@ -90,17 +90,14 @@ ALL, SYMBOLIC, FORWARD, JOINT = Lanes(0, 4), Lanes(0, 1), Lanes(1, 4), Lanes(2, 
 """The lanes of `best`: symbolic, interval (which is never looser than naive), difference, and their product."""
 
 PLANS = {
-    Mode.NAIVE: Plan((Step(reference_alone), Step(subtract))),
-    Mode.INTERVAL: Plan((Step(reference_alone), Step(subtract), Step(forward_difference))),
-    Mode.SYMBOLIC: Plan((Step(reference_alone), Step(symbolic), Step(subtract))),
-    Mode.DIFFERENCE: Plan(
-        (Step(reference_alone), Step(subtract), Step(forward_difference), Step(joint), Step(mutual))
-    ),
+    Mode.NAIVE: Plan(()),
+    Mode.INTERVAL: Plan((Step(forward_difference),)),
+    Mode.SYMBOLIC: Plan((Step(symbolic), Step(subtract))),
+    Mode.DIFFERENCE: Plan((Step(forward_difference), Step(joint), Step(mutual))),
     Mode.BEST: Plan(
         (
-            Step(reference_alone, ALL),
             Step(symbolic, SYMBOLIC),
-            Step(subtract, ALL),
+            Step(subtract, SYMBOLIC),
             Step(forward_difference, FORWARD),
             Step(joint, JOINT),
             Step(mutual, JOINT),
@@ -135,48 +132,46 @@ def reference_ranges(network: Network, boxes: Boxes, input_scale: Fraction) -> t
 
 def _analyze_group(problem: CompiledProblem, boxes: Boxes, plan: Plan) -> Facts:
     traces, last = run(problem, input_facts(problem.inputs, boxes), plan), slice(-len(boxes), None)
-    forms = [trace.form[last] for trace in traces.values() if trace.form is not None]
-    return Facts(tuple(layer[last] for layer in traces[plan.lanes].layers), forms[0] if forms else None)
+    layers = tuple(layer[last] for layer in traces[plan.lanes].layers)
+    joined = next((step.lanes for step in plan.steps if step.domain is joint), None)
+    return Facts(layers, output_form(traces[joined])[last] if joined else None)
 
 
 def run(problem: CompiledProblem, inputs: InputFacts, plan: Plan) -> Traces:
     """Every layer in every lane; one trace for each group of lanes that a domain works on."""
     boxes = len(inputs.x.lower)
-    alone = bounded_layers([layer.reference for layer in problem.layers], inputs.reference)
+    reference = bounded_layers([layer.reference for layer in problem.layers], inputs.reference)
     spans = (plan.lanes, *(step.lanes for step in plan.steps))
-    traces = {lanes: Trace(problem, inputs.repeated(len(lanes)), alone) for lanes in spans}
+    traces = {lanes: Trace(problem, inputs.repeated(len(lanes)), reference) for lanes in spans}
     for layer in problem.layers:
-        facts, regular = _activated(layer, _bounded(plan, traces, boxes))
-        facts = facts.meet_lanes(len(plan.lanes))
+        facts, known, regular = _activated(layer, _bounded(plan, traces, boxes), len(plan.lanes))
         for lanes, trace in traces.items():
-            trace.add(facts[lanes.of(boxes)], regular[lanes.of(boxes)])
+            part = lanes.of(boxes)
+            trace.add(facts[part], known[part], regular=regular[part])
     return traces
 
 
 def _bounded(plan: Plan, traces: Traces, boxes: int) -> Pre:
     """The next layer before its activation."""
-    known = interval_images(traces[plan.lanes])
+    known = alone(traces[plan.lanes])
     for step in plan.steps:
         part = step.lanes.of(boxes)
         known = known.put(part, step.domain(traces[step.lanes], known[part]))
     return known.meet_lanes(len(plan.lanes))
 
 
-def _activated(layer: CompiledLayer, known: Pre) -> tuple[LayerFacts, BoolArray]:
-    """A layer's facts, from those before its activation; and where it obeys its formula."""
+def _activated(layer: CompiledLayer, pre: Pre, lanes: int) -> tuple[LayerFacts, Before, BoolArray]:
+    """A layer's facts, from those before its activation; what it reads; and where it obeys its formula."""
     ours, theirs = layer.reference, layer.quantized
-    post = theirs.activated(known.quantized)
+    reference, quantized = ours.activation.limits.of(pre.reference), theirs.activated(pre.quantized)
+    values = scaled(quantized.interval, theirs.post_unit)
+    known = Before(pre.reference, scaled(pre.quantized.interval, theirs.pre_unit), pre.difference, values)
+    after = difference_after(known, theirs.activation, ours.activation)
+    after = select(quantized.regular, after, minus(values, reference)).meet_lanes(lanes)
     facts = LayerFacts(
-        reference_pre=known.reference,
-        quantized_pre=known.quantized.interval,
-        difference_pre=known.difference,
-        reference_post=ours.activation.limits.of(known.reference),
-        quantized_post=post.interval,
-        difference_post=known.difference,
+        pre.reference, pre.quantized.interval, pre.difference, reference, quantized.interval, after
     )
-    after = difference_after(before(layer, facts), theirs.activation, ours.activation)
-    naive = minus(scaled(post.interval, theirs.post_unit), facts.reference_post)
-    return facts.after(select(post.regular, after, naive)), post.regular
+    return facts, known, quantized.regular
 
 
 def _group_size(problem: CompiledProblem) -> int:

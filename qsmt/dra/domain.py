@@ -91,7 +91,7 @@ def minus(a: Interval, b: Interval) -> Interval:
 
 def scaled(a: Interval, factor: Fraction) -> Interval:
     """Bounds of `factor` times a value, whatever the sign of the factor."""
-    if factor < 0:
+    if factor.numerator < 0:
         return scaled(negated(a), -factor)
     ends = times_up(_raising(a), factor)
     return Interval(-ends[0], ends[1])

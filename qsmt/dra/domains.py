@@ -15,32 +15,29 @@ import numpy as np
 from qsmt.arith.outward import add_up
 from qsmt.arith.real import FloatArray
 from qsmt.dra import deeppoly
-from qsmt.dra.domain import outward, plus, scaled
+from qsmt.dra.domain import minus, outward, plus, scaled
 from qsmt.dra.hexagon import tightened
-from qsmt.dra.pairs import Form, greatest, over_x, start, substitute
-from qsmt.dra.trace import Pre, Trace, subtracted
+from qsmt.dra.pairs import Form, greatest, identity, over_x, start, substitute
+from qsmt.dra.trace import Pre, Trace
 from qsmt.facts import Interval, LinearForm
 
 Domain: TypeAlias = Callable[[Trace, Pre], Pre]
 
 
-def interval_images(trace: Trace) -> Pre:
-    """Every network by itself, and the difference of their bounds."""
-    layer = trace.next
+def alone(trace: Trace) -> Pre:
+    """Each network by itself: interval propagation, DeepPoly for the reference; their bounds subtracted."""
+    layer, deep = trace.next, trace.reference_alone[len(trace.layers)].pre
     reference, quantized = layer.reference.affine(trace.reference), layer.quantized.affine(trace.quantized)
-    known = Pre(reference.interval, quantized, reference.interval)
-    return replace(known, difference=subtracted(layer, known))
+    copies = len(reference.interval.lower) // len(deep.lower)
+    bounds = reference.interval.meet(deep.repeated(copies))
+    values = scaled(quantized.interval, layer.quantized.pre_unit)
+    return Pre(bounds, quantized, minus(values, bounds))
 
 
 def subtract(trace: Trace, known: Pre) -> Pre:
-    """The difference of the two networks' bounds, which may have become tighter."""
-    return replace(known, difference=known.difference.meet(subtracted(trace.next, known)))
-
-
-def reference_alone(trace: Trace, known: Pre) -> Pre:
-    """The reference's next layer, substituted back to the input."""
-    found = trace.reference_alone[len(trace.layers)].pre
-    return known.meet_reference(found.repeated(len(known.reference.lower) // len(found.lower)))
+    """The difference of the two networks' bounds, of which one has become tighter."""
+    values = scaled(known.quantized.interval, trace.next.quantized.pre_unit)
+    return replace(known, difference=known.difference.meet(minus(values, known.reference)))
 
 
 def forward_difference(trace: Trace, known: Pre) -> Pre:
@@ -65,10 +62,18 @@ def joint(trace: Trace, known: Pre) -> Pre:
     form = start(trace.maps(len(trace.layers)))
     for layer in reversed(below):
         form = substitute(form, layer)
+    return known.meet_difference(_concretized(*over_x(form, trace.inputs), trace))
+
+
+def output_form(trace: Trace) -> LinearForm:
+    """Forms of the outputs' difference, after the last activation, over x."""
+    pairs = trace.relaxed_pairs()
+    form = identity(trace.layers[-1].difference_post.lower.shape[-1], pairs[-1].kept)
+    for layer in reversed(pairs):
+        form = substitute(form, layer)
     rows, constant = over_x(form, trace.inputs)
-    if len(trace.layers) == len(trace.problem.layers) - 1:
-        trace.form = _linear_form(rows, constant)
-    return known.meet_difference(_concretized(rows, constant, trace))
+    m = constant.shape[-1] // 2
+    return LinearForm(-rows[:, m:], rows[:, :m], -constant[:, m:], constant[:, :m])
 
 
 def mutual(trace: Trace, known: Pre) -> Pre:
@@ -99,8 +104,3 @@ def _concretized(rows: FloatArray, constant: FloatArray, trace: Trace) -> Interv
     upper = greatest(rows, constant, trace.inputs.x)
     m = upper.shape[-1] // 2
     return outward(-upper[:, m:], upper[:, :m])
-
-
-def _linear_form(rows: FloatArray, constant: FloatArray) -> LinearForm:
-    m = constant.shape[-1] // 2
-    return LinearForm(-rows[:, m:], rows[:, :m], -constant[:, m:], constant[:, :m])

@@ -162,7 +162,7 @@ def tightened(z: Interval, d: Interval, s: Interval) -> tuple[Interval, Interval
 
 
 LEFT_TOP, LEFT_BOTTOM, RIGHT_TOP, RIGHT_BOTTOM = range(4)
-FULL_LEFT, FLOOR_BOTTOM = 8, 11
+CORNERS, FULL_LEFT, FLOOR_BOTTOM = slice(4), 8, 11
 """Where in the list of vertices some of them are."""
 
 

@@ -169,6 +169,13 @@ def start(through: Maps) -> Form:
     )
 
 
+def identity(size: int, kept: IntArray) -> Form:
+    """The differences that a layer of so many neurons puts out, and their negations, over those kept."""
+    one = np.eye(size)[:, kept]
+    both = np.concatenate([one, -one])[None]
+    return Form(both, np.zeros_like(both), np.zeros((1, 2 * size)))
+
+
 def substitute(form: Form, layer: RelaxedPair) -> Form:
     """One layer backwards."""
     delta, h = form.delta, form.h
@@ -227,8 +234,7 @@ def _spread(pair: FloatArray) -> Spread:
 
 def _any(where: BoolArray) -> BoolArray:
     """In which columns it holds anywhere."""
-    found: BoolArray = where.any(axis=tuple(range(where.ndim - 1)))
-    return found
+    return np.asarray(where.any(axis=tuple(range(where.ndim - 1))))
 
 
 def _columns(where: BoolArray) -> Columns:
