@@ -17,7 +17,7 @@ FITNESS := import sys, importlib.util as u; \
 .PHONY: help venv demo test quick lint type bench clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
 	  while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
 
 venv: $(STAMP) ## make .venv with qsmt and all tools in it, at the pinned versions
@@ -59,8 +59,11 @@ lint: $(STAMP) ## ruff, formatting, and the arrows between the packages
 type: $(STAMP) ## mypy --strict
 	@$(BIN)/mypy
 
-bench: $(STAMP) ## the benchmarks
+bench: $(STAMP) ## the benchmarks, one family after the other
 	@$(BIN)/python -m benchmarks.run
+
+bench-%: $(STAMP) ## one family: bench-pendulum, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist
+	@$(BIN)/python -m benchmarks.run $*
 
 clean: ## remove .venv and everything that was built or cached
 	@rm -rf $(VENV) build dist *.egg-info

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.published import acas_property_tasks, acas_tasks, mnist_tasks, pair_tasks
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 PUBLIC = ROOT.parent / "shared" / "data"
@@ -17,11 +19,13 @@ PUBLIC = ROOT.parent / "shared" / "data"
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One `qsmt check`: its family, a name, and the arguments after `check`."""
+    """One run of a command: its family, a name, its arguments, and the problem file it needs, if any."""
 
     family: str
     name: str
     arguments: tuple[str, ...]
+    command: str = "check"
+    problem: str | None = None
 
 
 def pendulum() -> Iterator[Instance]:
@@ -46,26 +50,46 @@ ARCH_BOXES = {
 
 
 def arch() -> Iterator[Instance]:
-    """The public ReLU controllers over their initial sets, at 8 and 16 bits."""
+    """How far apart the public ReLU controllers and their 8- and 16-bit forms are on their initial sets."""
     folder = PUBLIC / "arch_controllers"
     for stem, box in ARCH_BOXES.items() if folder.is_dir() else ():
         for bits in ("8", "16"):
             for model in ("grid", "continuous"):
-                flags = (
-                    "--bits",
-                    bits,
-                    "--box",
-                    box,
-                    "--bound",
-                    "0.1",
-                    "--input-model",
-                    model,
-                    "--timeout",
-                    "30",
-                )
-                yield Instance(
-                    "arch", f"{stem}, {bits} bits, {model}", (str(folder / f"{stem}.onnx"), *flags)
-                )
+                flags = ("--bits", bits, "--box", box, "--input-model", model, "--timeout", "60")
+                arguments = (str(folder / f"{stem}.onnx"), *flags)
+                yield Instance("arch", f"{stem}, {bits} bits, {model}", arguments, command="bound")
 
 
-FAMILIES = {"pendulum": pendulum, "arch": arch}
+def acas() -> Iterator[Instance]:
+    """The 300 published fixed-point tasks of ACAS Xu network 1_1."""
+    for name, text in acas_tasks(PUBLIC) if (PUBLIC / "acasxu").is_dir() else ():
+        yield Instance("acas", name, ("--timeout", "60"), problem=text)
+
+
+def acas_properties() -> Iterator[Instance]:
+    """The boxes of ACAS Xu properties 3 and 4."""
+    for name, text in acas_property_tasks(PUBLIC) if (PUBLIC / "acasxu").is_dir() else ():
+        yield Instance("properties", name, ("--timeout", "60"), problem=text)
+
+
+def pairs() -> Iterator[Instance]:
+    """Original and pruned ACAS Xu networks, all outputs within 0.05 of each other."""
+    for name, text in pair_tasks(PUBLIC) if (PUBLIC / "acasxu_pairs").is_dir() else ():
+        yield Instance("pairs", name, ("--timeout", "60"), problem=text)
+
+
+def mnist() -> Iterator[Instance]:
+    """The published tasks on P1 and P2."""
+    there = (PUBLIC / "mnist").is_dir() and (PUBLIC / "qebverif").is_dir()
+    for name, text in mnist_tasks(PUBLIC) if there else ():
+        yield Instance("mnist", name, ("--timeout", "20"), problem=text)
+
+
+FAMILIES = {
+    "pendulum": pendulum,
+    "arch": arch,
+    "acas": acas,
+    "properties": acas_properties,
+    "pairs": pairs,
+    "mnist": mnist,
+}

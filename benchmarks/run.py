@@ -8,20 +8,31 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.registry import FAMILIES, Instance
 
 HEADER = (
-    f"{'instance':<70} {'verdict':<10} {'decided by':<14} {'certified':>11} {'witnessed':>11} {'seconds':>8}"
+    f"{'instance':<62} {'verdict':<10} {'decided by':<26} {'certified':>11} {'witnessed':>11} {'ratio':>7} "
+    f"{'seconds':>8}"
 )
 
 
 def run(instance: Instance) -> dict[str, Any] | str:
     """The JSON report of one instance, in a fresh process as a user would run it; or why it was refused."""
-    command = [sys.executable, "-m", "qsmt.cli.main", "check", *instance.arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = instance.arguments
+        if instance.problem is not None:
+            path = Path(folder) / "problem.toml"
+            path.write_text(instance.problem)
+            arguments = (str(path), *arguments)
+        command = [sys.executable, "-m", "qsmt.cli.main", instance.command, *arguments, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if not done.stdout:
         return done.stderr.strip()
     report: dict[str, Any] = json.loads(done.stdout)
@@ -31,18 +42,41 @@ def run(instance: Instance) -> dict[str, Any] | str:
 def row(instance: Instance, report: dict[str, Any] | str) -> str:
     """One line of the table; the widest output counts."""
     if isinstance(report, str):
-        return f"{instance.name:<70} refused    {report}"
+        return f"{instance.name:<62} refused    {report}"
     certified = max(_magnitude(output["certified"]) for output in report["outputs"])
     witnessed = max(_magnitude(output["witnessed"] or [0, 0]) for output in report["outputs"])
-    decided = "-" if report["verdict"] == "unknown" else report["stages"][-1]["name"]
     return (
-        f"{instance.name:<70} {report['verdict']:<10} {decided:<14} {certified:11.5g} {witnessed:11.5g} "
-        f"{report['seconds']:8.2f}"
+        f"{instance.name:<62} {verdict(report):<10} {decided_by(report):<26} {certified:11.5g} {witnessed:11.5g} "
+        f"{certified / witnessed if witnessed else float('inf'):7.2f} {report['seconds']:8.2f}"
     )
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """Of `bound`, whether the ends met."""
+    if report["command"] == "bound":
+        return "open" if report["reason"] else "exact"
+    return str(report["verdict"])
+
+
+def decided_by(report: dict[str, Any]) -> str:
+    """The last stage, and what the proof rests on."""
+    if verdict(report) in ("unknown", "open"):
+        return "-"
+    rests_on = "" if report["trust"] == ["replay"] else "+".join(report["trust"])
+    return f"{report['stages'][-1]['name']} {rests_on}".strip()
 
 
 def _magnitude(ends: Sequence[float | None]) -> float:
     return max(float("inf") if end is None else abs(end) for end in ends)
+
+
+def summary(reports: Sequence[dict[str, Any] | str]) -> str:
+    """How many of each verdict, and the seconds they took."""
+    found = [report for report in reports if not isinstance(report, str)]
+    seconds = sorted(report["seconds"] for report in found) or [0.0]
+    counts = Counter(map(verdict, found)) + Counter(refused=len(reports) - len(found))
+    said = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return f"{said}; median {median(seconds):.2f} s, longest {seconds[-1]:.2f} s, all {sum(seconds):.0f} s"
 
 
 def main(names: Sequence[str]) -> None:
@@ -50,8 +84,12 @@ def main(names: Sequence[str]) -> None:
     for name in names or FAMILIES:
         instances = list(FAMILIES[name]())
         print(f"{name}\n{HEADER}" if instances else f"{name}: skipped, its networks are not here")
+        reports = []
         for instance in instances:
-            print(row(instance, run(instance)), flush=True)
+            reports.append(run(instance))
+            print(row(instance, reports[-1]), flush=True)
+        if reports:
+            print(f"{name}: {summary(reports)}\n", flush=True)
 
 
 if __name__ == "__main__":

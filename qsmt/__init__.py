@@ -3,7 +3,7 @@
     >>> import qsmt
     >>> loaded = qsmt.load_problem(Path("pendulum-q8.toml"))
     >>> qsmt.check(loaded.problem).verdict
-    Verified(trust=('enumeration',))
+    Verified(trust=('dra',))
 
 The names are imported when they are first used, so that importing qsmt costs nothing.
 """

@@ -41,7 +41,7 @@ Output: TypeAlias = Annotated[
     typer.Option("--output", "-o", metavar="FILE", help="Also write the report to FILE, as JSON."),
 ]
 
-# --- of `check` alone ---
+# --- of `check` and `bound` ---
 
 Timeout: TypeAlias = Annotated[
     float, typer.Option(min=0.001, metavar="SECONDS", help="Give up after this long.")
@@ -50,10 +50,22 @@ Jobs: TypeAlias = Annotated[int, typer.Option(min=1, max=256, help="Work on this
 Seed: TypeAlias = Annotated[
     int, typer.Option(min=0, max=2**31 - 1, help="Of the random search and of the solvers.")
 ]
+Checkpointed: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", metavar="FILE", help="Keep the state of the search in FILE, now and then."),
+]
+Resumed: TypeAlias = Annotated[
+    bool, typer.Option("--resume", help="Go on from the checkpoint, if it is there already.")
+]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log each stage to stderr.")]
+
+# --- of `check` alone ---
+
 Encoding: TypeAlias = Annotated[
     str,
     typer.Option(
-        metavar="auto|bitvector|milp|none", help="Who decides residual queries; a name skips enumeration."
+        metavar="auto|bitvector|milp|none", help="Who decides residual queries; a name skips the search."
     ),
 ]
 Backend: TypeAlias = Annotated[
@@ -66,5 +78,12 @@ CrossChecked: TypeAlias = Annotated[
 Trusted: TypeAlias = Annotated[
     str, typer.Option(metavar="any|exact", help="What a proof may rest on; exact refuses numerical solvers.")
 ]
-Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log each stage to stderr.")]
+
+# --- of `bound` alone ---
+
+Gap: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="NUMBER", help="Stop when certified and witnessed ends are this close to each other."
+    ),
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from qsmt.cli import arguments as given
-from qsmt.cli.output import check_writable, chosen_model, emit, one_of
+from qsmt.cli.output import check_checkpoint, check_writable, chosen_model, emit, one_of
 
 
 def command(
@@ -23,6 +23,8 @@ def command(
     backend: given.Backend = None,
     cross_check: given.CrossChecked = "sample",
     trust: given.Trusted = "any",
+    checkpoint: given.Checkpointed = None,
+    resume: given.Resumed = False,
     json: given.Json = False,
     output: given.Output = None,
     quiet: given.Quiet = False,
@@ -42,6 +44,7 @@ def command(
     from qsmt.verdict import exit_code
 
     check_writable(output)
+    check_checkpoint(checkpoint, resume=resume)
     model = chosen_model(input_model)
     options = Options(
         timeout_s=timeout,
@@ -51,6 +54,8 @@ def command(
         backend=backend,
         cross_check=one_of(CrossCheck, cross_check, flag="--cross-check"),
         trust=one_of(Trust, trust, flag="--trust"),
+        checkpoint=checkpoint,
+        resumes=resume,
     )
     source = Source(tuple(files), bits, box, bound, model, runtime)
     loaded = source.load()

@@ -15,7 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the parallelism is --jobs;
 
 import typer
 
-from qsmt.cli import analyze, check, doctor, export, replay
+from qsmt.cli import analyze, bound, check, doctor, export, replay
 from qsmt.cli.output import mute
 from qsmt.errors import BackendError, InputError, SoundnessError
 
@@ -34,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("check")(check.command)
+app.command("bound")(bound.command)
 app.command("analyze")(analyze.command)
 app.command("replay")(replay.command)
 app.command("export")(export.command)

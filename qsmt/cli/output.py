@@ -94,6 +94,17 @@ def check_writable(file: Path | None) -> None:
         )
 
 
+def check_checkpoint(file: Path | None, *, resume: bool) -> None:
+    """Say before the work that a checkpoint could not be kept, or that none is named.
+
+    Raises:
+        InputError: the file's folder is missing, or there is nothing to resume from.
+    """
+    if resume and file is None:
+        raise InputError("needs a checkpoint", where="--resume", hint="name it with --checkpoint FILE")
+    check_writable(file)
+
+
 def write_whole(file: Path, text: str) -> None:
     """Write beside the file, then rename: a reader never sees half of it.
 

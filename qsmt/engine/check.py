@@ -4,7 +4,7 @@ Each stage is cheaper than the next and decides what it can:
 
 1. analysis bounds the difference and finds the stable neurons; it may prove the claim outright;
 2. falsification looks for an input that breaks it;
-3. enumeration runs both networks on every point of a grid that is small enough;
+3. search cuts the region into boxes, analyses each, and runs every point of a grid box that is small enough;
 4. what is left goes to the encodings, query by query, cross-checked.
 
 Whatever claims a violation is executed exactly before it becomes a verdict.
@@ -19,15 +19,12 @@ from typing import Any
 from qsmt.dra.analysis import analyze_region
 from qsmt.dra.stability import unstable
 from qsmt.engine.dispatch import solve_residual, validate
-from qsmt.engine.enumerate import enumerate_grid
 from qsmt.engine.falsify import falsify
 from qsmt.engine.investigation import Investigation, OutputRange, Silence, Stage, Watch
 from qsmt.engine.plan import NONE, Options
+from qsmt.engine.search import refusal, search
 from qsmt.problem import Problem
 from qsmt.verdict import Verdict
-
-LARGEST_CODE = 2**53
-"""Up to here, every integer is a double."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +50,8 @@ def check(problem: Problem, options: Options | None = None, watch: Watch | None 
     run.perform(analyse, "analysis")
     if run.verdict is None and run.options.falsifies:
         run.perform(falsify, "falsification")
-    if run.verdict is None and _enumerable(run):
-        run.perform(enumerate_grid, "enumeration")
+    if run.verdict is None and _searched(run):
+        run.perform(search, "search")
     if run.verdict is None and run.options.encoding != NONE and run.remaining_s > 0:
         run.perform(solve_residual, "encodings")
     return CheckResult(problem, run.outcome, run.outputs, tuple(run.stages), time.monotonic() - run.started)
@@ -64,20 +61,16 @@ def analyse(run: Investigation) -> tuple[str, dict[str, Any]]:
     """Stage: bound the difference layer by layer."""
     run.facts = analyze_region(run.problem)
     run.certify(run.facts.difference.lower, run.facts.difference.upper)
-    if run.within_bounds():
+    run.residual = [(run.problem, run.facts)]
+    if run.decides and run.within_bounds():
         run.verify(["dra"])
     ours, theirs = unstable(run.problem, run.facts)
     figures = {"mode": "interval", "unstable_reference": ours, "unstable_quantized": theirs}
     return f"bounded the difference; {ours} + {theirs} hidden neurons are unstable", figures
 
 
-def _enumerable(run: Investigation) -> bool:
-    points, ends = run.problem.region.points, (*run.problem.region.lower, *run.problem.region.upper)
-    if not run.options.enumerates or points is None:
-        return False
-    if max(map(abs, ends)) > LARGEST_CODE:
-        run.reasons.append("the grid has codes beyond 2**53, which enumeration in doubles would miss")
-        return False
-    if points > run.options.enumeration_budget:
-        run.reasons.append(f"the grid has {points:,} points, more than are enumerated")
-    return points <= run.options.enumeration_budget
+def _searched(run: Investigation) -> bool:
+    refused = refusal(run)
+    if run.options.searches and refused is not None:
+        run.reasons.append(refused)
+    return run.options.searches and refused is None

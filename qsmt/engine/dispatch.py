@@ -54,8 +54,7 @@ class Choice:
 
 def solve_residual(run: Investigation) -> tuple[str, dict[str, Any]]:
     """Stage: put every open query to an encoding; verified when all are unsatisfiable."""
-    assert run.facts is not None
-    queries = list(open_queries(run.problem, run.facts))
+    queries = [query for part in run.residual for query in open_queries(*part)]
     trust, comparisons, asked = ["dra"], list[Comparison](), 0
     with Solvers(run.options) as solvers:
         for number, query in enumerate(queries):
@@ -69,7 +68,7 @@ def solve_residual(run: Investigation) -> tuple[str, dict[str, Any]]:
                 break
     proved = len(trust) - 1
     if proved == len(queries):
-        run.verify(trust)
+        run.verify([*run.trust, *trust])
     figures = {"queries": len(queries), "unsat": proved, "cross_checks": [c.figures for c in comparisons]}
     return f"asked {asked} of {len(queries)} residual queries, {proved} have no solution" + said(
         comparisons

@@ -63,6 +63,20 @@ class OutputRange:
     certified: tuple[float, float]
     witnessed: tuple[Execution, Execution] | None
 
+    @property
+    def extremes(self) -> tuple[Fraction, Fraction] | None:
+        """The least and the greatest difference that is reached."""
+        if self.witnessed is None:
+            return None
+        least, greatest = (execution.difference[self.index] for execution in self.witnessed)
+        return least, greatest
+
+    @property
+    def reached(self) -> tuple[float, float]:
+        """The same as the nearest doubles; (inf, -inf) if nothing is."""
+        pair = self.extremes
+        return (np.inf, -np.inf) if pair is None else (float(pair[0]), float(pair[1]))
+
 
 @dataclass(slots=True)
 class Extremes:
@@ -74,7 +88,7 @@ class Extremes:
 
 @dataclass(slots=True)
 class Investigation:
-    """The state of one `check`."""
+    """The state of one `check`; or of one `bound`, which `decides` nothing."""
 
     problem: Problem
     options: Options
@@ -83,6 +97,9 @@ class Investigation:
     facts: Facts | None = None
     stages: list[Stage] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    residual: list[tuple[Problem, Facts]] = field(default_factory=list)
+    trust: list[str] = field(default_factory=list)
+    decides: bool = True
     started: float = field(default_factory=time.monotonic)
     _certified: dict[int, tuple[float, float]] = field(default_factory=dict)
     _witnessed: dict[int, Extremes] = field(default_factory=dict)
@@ -107,10 +124,16 @@ class Investigation:
         executions = replay(self.problem, points)
         for execution in executions:
             self._remember(execution)
-            output = violated(self.problem, execution)
+            output = violated(self.problem, execution) if self.decides else None
             if output is not None:
                 self._falsify(execution, output)
         return executions
+
+    def exact(self, point: FloatArray) -> tuple[Fraction, ...]:
+        """A point of doubles as an exact input of the region."""
+        region = self.problem.region
+        coordinates = zip(point.tolist(), region.lower, region.upper, strict=True)
+        return tuple(min(max(Fraction(v), low), high) for v, low, high in coordinates)
 
     def certify(self, lower: FloatArray, upper: FloatArray) -> None:
         """Every difference lies in these bounds, shape (outputs of the network,).

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import StrEnum
-
-ENUMERATION_BUDGET = 10**7
-"""Grids up to this many points are enumerated: about half a minute for a network of 13 000 weights."""
+from pathlib import Path
 
 FALSIFIER_SECONDS = 2.0
 """The falsifier's share at most: it finds what it finds within a fraction of a second."""
 
 FALSIFIER_SHARE = 0.1
 """... and never more than this share of the time limit."""
+
+SEARCH_SHARE = 0.7
+"""Of the time that is left, what the search gets where encodings may follow."""
+
+SEARCHED_COORDINATES = 12
+"""With more free inputs than this, cutting the region does not help, and the encodings come first."""
+
+MAX_PARTS = 16
+"""More open boxes than this are put to the encodings as one, their hull."""
+
+CHECKPOINT_SECONDS = 10.0
+"""Between two checkpoints: what a kill costs at most."""
 
 FIRST_SHARE = 0.6
 """Of a query's time, what the preferred encoding gets before the other one is tried."""
@@ -44,7 +55,10 @@ class Trust(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to decide a problem. `encoding` is "auto", "none", or a name; naming one skips enumeration."""
+    """How to decide a problem. `encoding` is "auto", "none", or a name; naming one skips the search.
+
+    `executor` is who does pieces of the search if not this process or, once it takes long, its children.
+    """
 
     timeout_s: float = 300.0
     jobs: int = 2
@@ -55,9 +69,11 @@ class Options:
     trust: Trust = Trust.ANY
     memory_mib: int = 4096
     falsifies: bool = True
-    enumeration_budget: int = ENUMERATION_BUDGET
+    checkpoint: Path | None = None
+    resumes: bool = False
+    executor: Executor | None = None
 
     @property
-    def enumerates(self) -> bool:
-        """Is enumeration to be tried? Naming an encoding asks for that encoding instead."""
+    def searches(self) -> bool:
+        """Is the region to be searched? Naming an encoding asks for that encoding instead."""
         return self.encoding in (AUTO, NONE)

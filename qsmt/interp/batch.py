@@ -45,8 +45,12 @@ class Enclosure:
 
     @property
     def magnitude(self) -> FloatArray:
-        """An upper bound of |exact| and |value| per neuron, shape (n,)."""
-        return up(_largest(self.values) + self.radius)
+        """An upper bound of |exact| and |value| per neuron, shape (n,).
+
+        The largest value of all neurons stands for each: that costs a thirtieth of one maximum per column,
+        which would be a third of all the time, and the error bound of the next layer is hardly larger.
+        """
+        return up(max(self.values.max(initial=0.0), -self.values.min(initial=0.0)) + self.radius)
 
 
 def _largest(values: FloatArray) -> FloatArray:
@@ -140,7 +144,7 @@ def _real_affine(op: Affine) -> Step:
 
 @REAL_RULES.register(Relu)
 def _real_relu(_: Relu) -> Step:
-    return lambda x: Enclosure(np.maximum(x.values, 0.0, out=x.values), x.radius)
+    return lambda x: Enclosure(_clipped(x.values, 0.0, np.inf), x.radius)
 
 
 @REAL_RULES.register(Clamp)
@@ -152,8 +156,8 @@ def _real_clamp(op: Clamp) -> Step:
 
 
 def _clipped(values: F, low: float, high: float) -> F:
-    np.maximum(values, low, out=values)
-    np.minimum(values, high, out=values)
+    """In place; `np.clip` is several times faster than `np.maximum` with a scalar."""
+    np.clip(values, low, high, out=values)
     return values
 
 
@@ -254,7 +258,7 @@ def _wrapped(codes: Codes, low: int, bits: int) -> Codes:
 
 @CODE_RULES.register(Relu)
 def _code_relu(_: Relu, __: type[np.floating[Any]]) -> CodeStep:
-    return lambda codes: np.maximum(codes, 0.0, out=codes)
+    return lambda codes: _clipped(codes, 0.0, np.inf)
 
 
 @CODE_RULES.register(Clamp)

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from typing import Any
 
+from qsmt.engine.bound import BoundResult
 from qsmt.engine.check import CheckResult
 from qsmt.engine.investigation import OutputRange, Stage
 from qsmt.problem import Problem
@@ -46,6 +47,7 @@ class Report:
     stages: tuple[Stage, ...] = ()
     layers: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    reason: str | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
 
     @staticmethod
@@ -60,6 +62,21 @@ class Report:
             verdict=result.verdict,
             stages=result.stages,
             notes=notes,
+            reason=result.verdict.reason if isinstance(result.verdict, Unknown) else None,
+        )
+
+    @staticmethod
+    def of_bound(result: BoundResult, *, source: Mapping[str, Any], notes: tuple[str, ...]) -> Report:
+        """The report of `qsmt bound`."""
+        return Report(
+            command="bound",
+            problem=result.problem,
+            source=source,
+            outputs=result.outputs,
+            seconds=result.seconds,
+            stages=result.stages,
+            notes=notes,
+            reason=result.reason,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -79,7 +96,7 @@ class Report:
                 for s in self.stages
             ],
             "seconds": round(self.seconds, 6),
-            "reason": self.verdict.reason if isinstance(self.verdict, Unknown) else None,
+            "reason": self.reason,
             "versions": dict(self.versions),
             "source": dict(self.source),
             "notes": list(self.notes),

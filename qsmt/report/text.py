@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qsmt.arith.fixed import Fixed
-from qsmt.arith.outward import float_up
+from qsmt.arith.outward import float_down, float_up
 from qsmt.engine.investigation import OutputRange
 from qsmt.problem import Problem
 from qsmt.report.decimal import exact, lower, near, upper
@@ -25,7 +25,7 @@ SHOWN = 12
 
 TRUST = {
     "dra": "the difference analysis, rounded outward throughout",
-    "enumeration": "both networks run on every point of the grid",
+    "enumeration": "both networks run on every point of the grid that analysis left",
     "milp-certified": "a branch-and-bound tree whose every leaf was checked in exact arithmetic",
     "smt": "the bit-vector solver's word that an exact formula has no solution",
     "milp": "a numerical solver's word that a model has no solution (tolerances apply)",
@@ -45,9 +45,11 @@ def render(report: Report, *, color: bool = False, width: int = 100) -> str:
 def _blocks(report: Report) -> Iterator[RenderableType]:
     if report.verdict is not None:
         yield from _headline(report.verdict, report.problem)
+    if report.command == "bound":
+        yield _bounded(report)
     if isinstance(report.verdict, Falsified):
         yield _indented(_witness(report.verdict.witness, report.problem))
-    yield _indented(_outputs(report.outputs, report.problem))
+    yield _indented(_outputs(report))
     if report.layers:
         yield _indented(_layers(report.layers))
     if report.stages:
@@ -71,6 +73,14 @@ def _headline(verdict: Verdict, problem: Problem) -> Iterator[RenderableType]:
             yield Text.assemble(("UNKNOWN", "bold yellow"), f"  whether {_claim(problem)}: {verdict.reason}")
         case _:
             assert_never(verdict)
+
+
+def _bounded(report: Report) -> Text:
+    """The largest difference of any output: what is proved, and how close to it execution has come."""
+    certified = max(max(-found.certified[0], found.certified[1]) for found in report.outputs)
+    witnessed = max(max(-found.reached[0], found.reached[1]) for found in report.outputs)
+    said = f"  {upper(certified)} for every {_inputs(report.problem)}; {near(witnessed)} is reached"
+    return Text.assemble(("BOUND", "bold green"), said, f" ({report.reason})\n" if report.reason else "\n")
 
 
 def _claim(problem: Problem) -> str:
@@ -121,21 +131,39 @@ def _vector(values: Iterable[Fraction]) -> str:
     return f"[{shown}{', … ' + str(len(numbers)) + ' in all' if len(numbers) > SHOWN else ''}]"
 
 
-def _outputs(outputs: tuple[OutputRange, ...], problem: Problem) -> Table:
-    table = _table("output", "certified difference", "witnessed difference", "bound")
-    for found in outputs[:SHOWN]:
-        pair = found.witnessed
-        reached = "" if pair is None else f"[{', '.join(near(e.difference[found.index]) for e in pair)}]"
-        bound = problem.claim.of(found.index)
-        table.add_row(str(found.index), _certified(found, bound), reached, exact(bound))
-    if len(outputs) > SHOWN:
-        table.add_row("…", f"{len(outputs)} outputs in all", "", "")
+def _outputs(report: Report) -> Table:
+    """One row per output; the last column is the claim's bound, or for `bound` how far the ends are apart."""
+    asked = report.command != "bound"
+    table = _table("output", "certified difference", "witnessed difference", "bound" if asked else "gap")
+    for found in report.outputs[:SHOWN]:
+        reached = "" if found.witnessed is None else f"[{', '.join(map(near, found.reached))}]"
+        bound = report.problem.claim.of(found.index)
+        table.add_row(
+            str(found.index),
+            _certified(found, bound if asked else None),
+            reached,
+            exact(bound) if asked else _gap(found),
+        )
+    if len(report.outputs) > SHOWN:
+        table.add_row("…", f"{len(report.outputs)} outputs in all", "", "")
     return table
 
 
-def _certified(found: OutputRange, bound: Fraction) -> str:
+def _gap(found: OutputRange) -> str:
+    """How far certified ends are from witnessed ones; nothing, if no double is between them."""
+    if found.extremes is None:
+        return ""
+    (low, high), (least, greatest) = found.certified, found.extremes
+    if (low, high) == (float_down(least), float_up(greatest)):
+        return "0"
+    return upper(max(float(least) - low, high - float(greatest)))
+
+
+def _certified(found: OutputRange, bound: Fraction | None) -> str:
     """The certified interval; an end that was proved as the bound itself is written like the bound."""
     low, high = found.certified
+    if bound is None:
+        return f"[{lower(low)}, {upper(high)}]"
     below = f"-{exact(bound)}" if low == -float_up(bound) else lower(low)
     return f"[{below}, {exact(bound) if high == float_up(bound) else upper(high)}]"
 

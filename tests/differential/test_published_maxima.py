@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from qsmt.arith.outward import float_down, float_up
+from qsmt.engine.bound import bound
 from qsmt.engine.check import check
-from qsmt.engine.enumerate import enumerate_grid
-from qsmt.engine.investigation import Investigation
 from qsmt.engine.load import load_problem
-from qsmt.engine.plan import Options
 from qsmt.problem import ErrorBound, Problem
 from qsmt.verdict import Falsified, Verified
 from tests.support.shared import shared_data
@@ -70,11 +69,11 @@ def test_the_maximum_is_reproduced_and_decides_on_both_sides(number: int, tmp_pa
     assert len(rows) == ROWS
     row = rows[number]
     problem = published_problem(row, tmp_path)
-    run = Investigation(problem, Options())
-    run.perform(enumerate_grid, "enumeration")
-    pair = run.outputs[0].witnessed
+    (found,) = bound(problem).outputs
+    pair = found.witnessed
     assert pair is not None
     low, high = (e.difference[0] for e in pair)
+    assert found.certified == (float_down(low), float_up(high))
     maximum = max(abs(low), abs(high))
     assert f"{float(maximum):.6f}" == row["max_abs_err"]
     assert (f"{float(low):.6f}", f"{float(high):.6f}") == (row["err_lo"], row["err_hi"])

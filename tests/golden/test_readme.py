@@ -1,4 +1,4 @@
-"""What the README shows is what the commands print, up to the seconds they take."""
+"""What the README shows is what the commands print, up to the seconds and the boxes they take."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ BLOCK = re.compile(r"```console\n\$ qsmt (?P<arguments>[^\n]*)\n(?P<output>.*?)`
 BLOCKS = {m["arguments"]: m["output"] for m in BLOCK.finditer((ROOT / "README.md").read_text())}
 
 
-def without_seconds(text: str) -> str:
-    return re.sub(r"\d+\.\d\d(?= s$|  )", "0.00", text, flags=re.MULTILINE)
+def without_effort(text: str) -> str:
+    """When points are cheaper than boxes is measured on every machine."""
+    text = re.sub(r"\d+\.\d\d(?= s$|  )", "0.00", text, flags=re.MULTILINE)
+    return re.sub(r"analysed [\d,]+ boxes.*|─+", "", text)
 
 
 def test_there_is_something_to_compare() -> None:
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
 
 
 @pytest.mark.parametrize("arguments", BLOCKS)
@@ -29,4 +31,4 @@ def test_the_readme_is_true(
 ) -> None:
     monkeypatch.chdir(ROOT)
     printed = qsmt(capsys, *shlex.split(arguments)).out
-    assert without_seconds(printed) == without_seconds(BLOCKS[arguments])
+    assert without_effort(printed) == without_effort(BLOCKS[arguments])

@@ -18,7 +18,7 @@ from qsmt.engine.alarm import write_problem
 from qsmt.errors import SoundnessError
 from tests.support.command import qsmt
 from tests.support.networks import Recipe, random_problem, with_bound
-from tests.unit.engine.test_enumerate import true_range
+from tests.support.truth import true_range
 
 Capture = pytest.CaptureFixture[str]
 

@@ -25,7 +25,7 @@ from qsmt.solver.base import Answer, Backend, Limits, Status
 from qsmt.verdict import Falsified, Unknown, Verdict, Verified
 from tests.support.in_process import InProcessWorker
 from tests.support.networks import Recipe, random_problem, with_bound
-from tests.unit.engine.test_enumerate import true_range
+from tests.support.truth import true_range
 
 BASE = random_problem(1, Recipe(sizes=(2, 3, 1)))
 WORST = max(abs(v) for v in true_range(BASE, 0))

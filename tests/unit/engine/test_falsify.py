@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from qsmt.arith.real import FloatArray
 from qsmt.engine import falsify as subject
-from qsmt.engine.falsify import falsify
+from qsmt.engine.ascent import Ascent, Goal
+from qsmt.engine.check import analyse
+from qsmt.engine.falsify import _corners, _samples, falsify
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import Options
 from qsmt.interp.batch import BatchInterpreter, Differences
 from qsmt.problem import InputModel, Problem, Region
 from qsmt.verdict import Falsified
 from tests.support.networks import Recipe, random_problem, with_bound
-from tests.unit.engine.test_enumerate import true_range
+from tests.support.truth import true_range
 
 
 def searched(problem: Problem) -> Investigation:
@@ -54,6 +57,34 @@ def test_a_violation_seen_only_in_doubles_is_no_verdict(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(subject, "BatchInterpreter", Hallucinating)
     assert searched(with_bound(random_problem(1, Recipe()), Fraction(50))).verdict is None
+
+
+def test_an_ascent_starts_in_the_corner_that_the_linear_forms_point_to() -> None:
+    """Of forty inputs, random samples find no corner; the difference is nearly linear there."""
+    problem = random_problem(3, Recipe(sizes=(40, 6, 1), radius=3))
+    with_forms, without = Investigation(problem, Options()), Investigation(problem, Options())
+    with_forms.perform(analyse, "analysis")
+    form = with_forms.facts.form if with_forms.facts else None
+    assert form is not None
+    ascent = Ascent(problem, BatchInterpreter(problem))
+    corners = _corners(with_forms, ascent)
+    assert _corners(without, ascent).shape == (0, 40)
+    assert ((corners == ascent.lower) | (corners == ascent.upper)).all()
+    slopes = [form.upper[0], -form.lower[0]]
+    for corner, slope in zip(corners, slopes, strict=True):
+        assert slope @ corner >= max(slope @ x for x in _samples(ascent, np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("sizes", [(3, 4, 2), (40, 6, 2)])
+def test_an_ascent_never_goes_down_and_stays_in_the_region(sizes: tuple[int, ...]) -> None:
+    problem = random_problem(5, Recipe(sizes=sizes))
+    ascent = Ascent(problem, BatchInterpreter(problem))
+    for start in _samples(ascent, np.random.default_rng(1))[:8]:
+        for goal in (Goal(1, 1), Goal(0, -1)):
+            end = ascent.climb(start, goal)
+            before, after = ascent.differences(np.array([start, end]))[:, goal.output] * goal.side
+            assert after >= before
+            assert ((ascent.lower <= end) & (end <= ascent.upper) & (end == np.rint(end))).all()
 
 
 def test_the_search_is_deterministic() -> None:

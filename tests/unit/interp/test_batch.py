@@ -102,7 +102,7 @@ def test_the_radius_holds_between_two_real_networks(seed: int) -> None:
 def test_the_radius_of_an_ordinary_problem_is_tiny(seed: int) -> None:
     problem = random_problem(seed, Recipe(sizes=(4, 16, 16, 2), input_scale=F(1, 7)))
     points = np.array([[float(v) for v in problem.region.lower]])
-    assert BatchInterpreter(problem).run(points).radius.max() < 1e-12
+    assert BatchInterpreter(problem).run(points).radius.max() < 2e-12
 
 
 def test_a_batch_is_the_same_as_its_points_one_by_one() -> None:

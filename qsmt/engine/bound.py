@@ -1,0 +1,110 @@
+"""`qsmt bound`: how far apart can the two networks be? A certified and a witnessed interval per output.
+
+Both improve until they meet, the gap between them is small enough, or somebody stops it; what has been
+certified by then stands. A gap of nothing on a grid means the exact extremes: a box is closed when its
+bounds do not exceed what exact execution has reached, and a point that doubles cannot tell from that is
+executed exactly.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from threading import Event
+from typing import Any
+
+import numpy as np
+
+from qsmt.arith.outward import float_down, float_up
+from qsmt.engine.boxes import searchable
+from qsmt.engine.branch import Search
+from qsmt.engine.check import analyse
+from qsmt.engine.falsify import falsify
+from qsmt.engine.investigation import Investigation, OutputRange, Silence, Stage, Watch
+from qsmt.engine.leaves import empty
+from qsmt.engine.plan import Options
+from qsmt.engine.policy import Policy
+from qsmt.engine.search import crew_of, figures, pursue, run_one_point, said
+from qsmt.facts import Interval
+from qsmt.problem import Problem
+
+EXACT_POINTS = 4096
+"""Of one piece of points, how many that tie with the extremes are executed exactly; the others keep the
+error radius of their doubles, about 1e-13."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundResult:
+    """The intervals, and why they do not meet if they do not."""
+
+    problem: Problem
+    outputs: tuple[OutputRange, ...]
+    stages: tuple[Stage, ...]
+    seconds: float
+    reason: str | None
+
+
+@dataclass(slots=True)
+class _Bounding:
+    """One run of `bound`."""
+
+    run: Investigation
+    gap: Fraction
+    stop: Event
+    reason: str | None = None
+
+    def search(self, run: Investigation) -> tuple[str, dict[str, Any]]:
+        """Stage: search until every box is within the gap of what is witnessed."""
+        if run.problem.region.points == 1:
+            return run_one_point(run)
+        if not searchable(run.problem.region):
+            self.reason = "the region has ends beyond 2**52, which a search in doubles would miss"
+            return "left out", {}
+        policy = Policy(self._limits, self._finished, exact_points=EXACT_POINTS)
+        with crew_of(run) as crew:
+            found = pursue(run, policy, crew, purpose=f"bound --gap {self.gap}")
+        if found.open_boxes:
+            self.reason = self._why(found)
+        return said(found), figures(found)
+
+    def _why(self, found: Search) -> str:
+        if self.stop.is_set():
+            return "interrupted"
+        return "time was up" if len(found.pool) else "what is open cannot be cut any further"
+
+    def _finished(self) -> bool:
+        return self.stop.is_set() or self.run.remaining_s < 0
+
+    def _limits(self) -> Interval:
+        """What is reached already, and the gap."""
+        pairs = [found.extremes for found in self.run.outputs]
+        if any(pair is None for pair in pairs):
+            return empty(len(pairs))
+        known = [pair for pair in pairs if pair is not None]
+        lower = np.array([float_up(least - self.gap) for least, _ in known])
+        return Interval(lower, np.array([float_down(greatest + self.gap) for _, greatest in known]))
+
+
+def bound(
+    problem: Problem,
+    options: Options | None = None,
+    watch: Watch | None = None,
+    *,
+    gap: Fraction = Fraction(0),
+    stop: Event | None = None,
+) -> BoundResult:
+    """Bound every claimed output's difference; the claim's own bounds do not matter.
+
+    Raises:
+        InputError: a checkpoint cannot be written, or is none of this search.
+        SoundnessError: two answers contradict each other.
+    """
+    run = Investigation(problem, options or Options(), watch or Silence(), decides=False)
+    bounding = _Bounding(run, gap, stop or Event())
+    run.perform(analyse, "analysis")
+    run.perform(falsify, "falsification")
+    run.perform(bounding.search, "search")
+    return BoundResult(
+        problem, run.outputs, tuple(run.stages), time.monotonic() - run.started, bounding.reason
+    )

@@ -1,0 +1,142 @@
+"""Checkpoints: the state of a search in a file, so that a kill at any moment costs some seconds.
+
+The file is written beside its place and renamed, so that there is always a whole one. It holds the open
+boxes with their bounds, the hull of the closed ones, the measure of these, and the inputs with the extreme
+differences, which are executed again when it is read. It is believed as one believes oneself: what it says
+of the closed boxes is part of the proof.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from qsmt.engine.boxes import Batch, Pool
+from qsmt.engine.branch import Search
+from qsmt.engine.plan import CHECKPOINT_SECONDS
+from qsmt.engine.policy import Tally
+from qsmt.errors import InputError, MalformedProblem
+from qsmt.facts import Interval
+
+Array = npt.NDArray[Any]
+
+SCHEMA = "qsmt.checkpoint/1"
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """One search's file; `purpose` says what the search is after, and must be the same again."""
+
+    path: Path
+    purpose: str
+    _written: float = field(default_factory=time.monotonic)
+
+    def save_now_and_then(self, search: Search) -> None:
+        """Save, unless that was done a moment ago.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        if time.monotonic() - self._written > CHECKPOINT_SECONDS:
+            self.save(search)
+
+    def save(self, search: Search) -> None:
+        """Write the whole state.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        content = BytesIO()
+        header = json.dumps(self._header(search)).encode()
+        arrays: dict[str, Any] = _arrays(search)
+        np.savez(content, header=np.frombuffer(header, dtype=np.uint8), **arrays)
+        try:
+            _write(self.path, content.getvalue())
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", where=self.path) from None
+        self._written = time.monotonic()
+
+    def restore(self, search: Search) -> None:
+        """Take up the saved state, if there is one; a missing file means that nothing was done yet.
+
+        Raises:
+            MalformedProblem: the file is no checkpoint, or one of another problem, purpose or version.
+        """
+        if not self.path.exists():
+            return
+        try:
+            with np.load(BytesIO(self.path.read_bytes()), allow_pickle=False) as found:
+                arrays = {name: found[name] for name in found.files}
+            header = json.loads(arrays.pop("header").tobytes())
+            self._check(header, search)
+            _take_up(search, header, arrays)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+            raise MalformedProblem(f"is not a checkpoint ({type(error).__name__})", where=self.path) from None
+
+    def _header(self, search: Search) -> dict[str, Any]:
+        pairs = [found.witnessed for found in search.run.outputs]
+        points = [e.input for pair in pairs if pair is not None for e in pair]
+        witnesses = [[str(v) for v in point] for point in dict.fromkeys(points)]
+        return {**self._identity(search), "tally": asdict(search.tally), "witnesses": witnesses}
+
+    def _identity(self, search: Search) -> dict[str, str]:
+        return {"schema": SCHEMA, "problem": search.run.problem.sha256, "purpose": self.purpose}
+
+    def _check(self, header: dict[str, Any], search: Search) -> None:
+        for key, expected in self._identity(search).items():
+            if header[key] != expected:
+                raise MalformedProblem(
+                    f"is a checkpoint of another {key}: {str(header[key])[:64]!r}, not {expected!r}",
+                    where=self.path,
+                    hint="name another file, or leave --resume out to begin again",
+                )
+
+
+def _arrays(search: Search) -> dict[str, Array]:
+    found = {"priority": search.pool.priority, "lower": search.closed.lower, "upper": search.closed.upper}
+    for label, batch in (("open", search.pool.all), ("stuck", search.stuck)):
+        found |= {f"{label}-{name}": getattr(batch, name) for name in Batch.__slots__}
+    return found
+
+
+def _take_up(search: Search, header: dict[str, Any], arrays: dict[str, Array]) -> None:
+    opened, stuck = (
+        Batch(*(arrays[f"{label}-{name}"] for name in Batch.__slots__)) for label in ("open", "stuck")
+    )
+    size = search.stuck.least.shape[1]
+    expected: dict[str, tuple[int, ...]] = {"priority": (len(opened),), "lower": (size,), "upper": (size,)}
+    for batch, label in ((opened, "open"), (stuck, "stuck")):
+        for name in Batch.__slots__:
+            expected[f"{label}-{name}"] = (len(batch), getattr(search.stuck, name).shape[1])
+    for name, shape in expected.items():
+        if arrays[name].shape != shape or arrays[name].dtype != np.float64:
+            raise ValueError(name)
+    search.run.observe([tuple(map(Fraction, point)) for point in header["witnesses"]])
+    search.pool = Pool(opened, arrays["priority"])
+    search.stuck, search.closed = stuck, Interval(arrays["lower"], arrays["upper"])
+    search.tally = Tally(**header["tally"])
+
+
+def _write(path: Path, content: bytes) -> None:
+    target = path.resolve()
+    scratch = target.with_name(f".qsmt-{secrets.token_hex(8)}")
+    try:
+        with scratch.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        scratch.replace(target)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise

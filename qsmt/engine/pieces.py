@@ -1,0 +1,200 @@
+"""The two kinds of work of a search, as functions of a prepared problem and a small request.
+
+`examine` bounds the difference on some boxes, and probes those that stay open; `run_stretch` runs both
+networks on some points. They depend on nothing else, so that any process can do them, and do them again.
+
+Probing proves nothing: a few points of a box are run in doubles to rank the coordinates for the next cut,
+and to see larger differences than any known. Where the analysis has a linear form of the difference, its
+coefficients rank (smear), and the corner it points to is run; else both ends of every coordinate are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from qsmt.arith.real import FloatArray
+from qsmt.dra.analysis import analyze
+from qsmt.dra.domain import Boxes, Mode
+from qsmt.engine.leaves import Seen, Sweep, best, chunk_size, combined, extremes, grid_points, inside, sweep
+from qsmt.facts import Facts, Interval
+from qsmt.interp.batch import BatchInterpreter
+from qsmt.problem import InputModel, Problem
+
+SEARCH_MODE = Mode.DIFFERENCE
+"""The analysis of every box of a search: the one place that says which."""
+
+MAX_PROBED = 48
+"""With more free coordinates than this, only the whole region is probed at both ends of each."""
+
+PROBED_VALUES = 2**19
+"""Coordinates of all points that are run at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A problem with all that is computed once for thousands of boxes."""
+
+    problem: Problem
+
+    @cached_property
+    def interpreter(self) -> BatchInterpreter:
+        return BatchInterpreter(self.problem)
+
+    @cached_property
+    def outputs(self) -> list[int]:
+        return list(self.problem.claim.outputs)
+
+    @cached_property
+    def chunk(self) -> int:
+        return chunk_size(self.problem)
+
+    @cached_property
+    def grid(self) -> bool:
+        return self.problem.region.model is InputModel.GRID
+
+    @cached_property
+    def root(self) -> Boxes:
+        return Boxes.of_region(self.problem.region)
+
+    @cached_property
+    def free(self) -> list[int]:
+        """The coordinates that are no constants."""
+        return [int(i) for i in np.flatnonzero(self.root.upper[0] > self.root.lower[0])]
+
+    @cached_property
+    def slope(self) -> FloatArray:
+        """How much the difference moves per unit of each coordinate, (n,), over the whole region."""
+        width = np.where(self.root.upper > self.root.lower, self.root.upper - self.root.lower, 1.0)
+        slope: FloatArray = (_star(self, self.root)[0] / width)[0]
+        return slope
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examination:
+    """Boxes to be bounded, and the limits (claimed outputs,) within which a box needs no probing."""
+
+    boxes: Boxes
+    limits: Interval
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examined:
+    """Bounds (boxes, outputs) of the difference; how far it moves along each coordinate (boxes, n)."""
+
+    bounds: Interval
+    rise: FloatArray
+    seen: Seen | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Points `start` to `stop` of all integer points of the boxes."""
+
+    boxes: Boxes
+    start: int
+    stop: int
+    limits: Interval
+
+
+def bounds_on(prepared: Prepared, boxes: Boxes) -> Facts:
+    """What the search's analysis proves on each box."""
+    return analyze(prepared.problem, boxes, SEARCH_MODE)
+
+
+def examine(prepared: Prepared, request: Examination) -> Examined:
+    """Bound the difference on each box, and probe what stays open."""
+    facts = bounds_on(prepared, request.boxes)
+    bounds = _claimed(prepared, facts.difference)
+    undecided = np.flatnonzero(~inside(bounds, request.limits))
+    rise = np.zeros_like(request.boxes.lower)
+    if len(undecided) == 0:
+        return Examined(bounds, rise, None)
+    boxes = Boxes(request.boxes.lower[undecided], request.boxes.upper[undecided])
+    form = facts.form
+    if form is not None:
+        over = _beyond(Interval(bounds.lower[undecided], bounds.upper[undecided]), request.limits)
+        rows, claimed = undecided[:, None], prepared.outputs
+        slopes = np.concatenate([form.upper[rows, claimed], -form.lower[rows, claimed]], axis=1)
+        rise[undecided], seen = _smear(prepared, boxes, slopes, over)
+    elif len(prepared.free) <= MAX_PROBED:
+        rise[undecided], seen = _star(prepared, boxes)
+    else:
+        rise[undecided], seen = (
+            prepared.slope * (boxes.upper - boxes.lower),
+            _seen(prepared, _middle(prepared, boxes)),
+        )
+    return Examined(bounds, rise, seen)
+
+
+def run_stretch(prepared: Prepared, request: Stretch) -> Sweep:
+    """Run both networks on the points, a chunk at a time."""
+    lower, upper = request.boxes.lower, request.boxes.upper
+    return combined(
+        sweep(
+            prepared.interpreter,
+            grid_points(lower, upper, start, min(start + prepared.chunk, request.stop)),
+            outputs=prepared.outputs,
+            limits=request.limits,
+        )
+        for start in range(request.start, request.stop, prepared.chunk)
+    )
+
+
+def _claimed(prepared: Prepared, difference: Interval) -> Interval:
+    return Interval(difference.lower[:, prepared.outputs], difference.upper[:, prepared.outputs])
+
+
+def _middle(prepared: Prepared, boxes: Boxes) -> FloatArray:
+    middle: FloatArray = 0.5 * boxes.lower + 0.5 * boxes.upper
+    return np.floor(middle) if prepared.grid else middle
+
+
+def _seen(prepared: Prepared, points: FloatArray) -> Seen:
+    return extremes(points, prepared.interpreter.run(points).difference[:, prepared.outputs])
+
+
+# --- ranking by the linear form ----------------------------------------------------------------------
+
+
+def _smear(prepared: Prepared, boxes: Boxes, slopes: FloatArray, over: FloatArray) -> tuple[FloatArray, Seen]:
+    """The failing sides' coefficients, times the widths; run are the worst side's corners and the middles.
+
+    `slopes` (boxes, 2m, n) are of the upper forms and of the negated lower ones; `over` (boxes, 2m) says by
+    how much each side exceeds its limit.
+    """
+    rise = (np.abs(slopes) * (over > 0)[:, :, None]).sum(axis=1) * (boxes.upper - boxes.lower)
+    worst = slopes[np.arange(len(boxes)), over.argmax(axis=1)]
+    corners = np.where(worst > 0, boxes.upper, boxes.lower)
+    return rise, _seen(prepared, np.concatenate([corners, _middle(prepared, boxes)]))
+
+
+def _beyond(bounds: Interval, limits: Interval) -> FloatArray:
+    return np.concatenate([bounds.upper - limits.upper, limits.lower - bounds.lower], axis=1)
+
+
+# --- ranking by probing ------------------------------------------------------------------------------
+
+
+def _star(prepared: Prepared, boxes: Boxes) -> tuple[FloatArray, Seen]:
+    """The centre of each box and both ends of each free coordinate through it: rises and extremes."""
+    piece = max(1, PROBED_VALUES // ((2 * len(prepared.free) + 1) * boxes.lower.shape[1]))
+    parts = [_star_of_few(prepared, boxes[i : i + piece]) for i in range(0, len(boxes), piece)]
+    return np.concatenate([rise for rise, _ in parts]), best([seen for _, seen in parts])
+
+
+def _star_of_few(prepared: Prepared, boxes: Boxes) -> tuple[FloatArray, Seen]:
+    count, free = len(boxes), prepared.free
+    arm = np.arange(len(free))
+    points = np.repeat(_middle(prepared, boxes)[:, None, :], 2 * len(free) + 1, axis=1)
+    points[:, arm, free] = boxes.lower[:, free]
+    points[:, len(free) + arm, free] = boxes.upper[:, free]
+    points = points.reshape(-1, boxes.lower.shape[1])
+    found = prepared.interpreter.run(points)
+    rise = np.zeros_like(boxes.lower)
+    for values in (found.reference[:, prepared.outputs], found.difference[:, prepared.outputs]):
+        shaped = values.reshape(count, 2 * len(free) + 1, -1)
+        rise[:, free] += np.abs(shaped[:, len(free) : -1] - shaped[:, : len(free)]).sum(axis=2)
+    return rise, extremes(points, found.difference[:, prepared.outputs])

@@ -1,0 +1,116 @@
+"""A search that was stopped goes on from its checkpoint to the same end; a wrong file is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qsmt.engine import branch
+from qsmt.engine.boxes import Batch
+from qsmt.engine.branch import Search
+from qsmt.engine.check import check
+from qsmt.engine.checkpoint import Checkpoint
+from qsmt.engine.costs import Costs
+from qsmt.engine.plan import Options
+from qsmt.errors import InputError, SoundnessError
+from qsmt.problem import Problem
+from qsmt.verdict import Falsified, Verified
+from tests.support.networks import Recipe, random_problem, with_bound
+from tests.support.truth import true_maximum
+from tests.unit.engine.test_search import started
+
+BASE = random_problem(3, Recipe(sizes=(3, 4, 2), radius=3))
+WORST = true_maximum(BASE)
+
+
+@pytest.fixture(autouse=True)
+def _costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(branch, "estimate", lambda _: Costs(0.2, 2))
+
+
+def stopped(problem: Problem, path: Path, *, steps: int) -> Search:
+    search = started(problem)
+    for _ in range(steps):
+        search.step()
+    Checkpoint(path, "check").save(search)
+    return search
+
+
+def resumed(problem: Problem, path: Path) -> object:
+    options = Options(jobs=1, encoding="none", falsifies=False, checkpoint=path, resumes=True)
+    return check(problem, options).verdict
+
+
+def test_everything_is_there_again(tmp_path: Path) -> None:
+    problem = with_bound(BASE, WORST)
+    before, after = stopped(problem, tmp_path / "c", steps=5), started(problem)
+    Checkpoint(tmp_path / "c", "check").restore(after)
+    assert after.tally == before.tally and len(after.pool) == len(before.pool) > 0
+    for name in Batch.__slots__:
+        assert np.array_equal(getattr(after.pool.all, name), getattr(before.pool.all, name))
+    assert np.array_equal(after.certified.lower, before.certified.lower)
+    assert [o.extremes for o in after.run.outputs] == [o.extremes for o in before.run.outputs]
+    after.check_nothing_is_lost()
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4, 10])
+def test_the_end_is_the_same(steps: int, tmp_path: Path) -> None:
+    for bound, kind in ((WORST, Verified), (WORST - Fraction(1, 2**40), Falsified)):
+        stopped(with_bound(BASE, bound), tmp_path / "c", steps=steps)
+        assert isinstance(resumed(with_bound(BASE, bound), tmp_path / "c"), kind)
+
+
+def test_nothing_saved_yet_is_a_beginning(tmp_path: Path) -> None:
+    assert isinstance(resumed(with_bound(BASE, WORST), tmp_path / "none"), Verified)
+    assert (tmp_path / "none").exists()
+
+
+def test_another_problem_purpose_or_version_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    search = stopped(with_bound(BASE, WORST), path, steps=1)
+    with pytest.raises(InputError, match="another problem"):
+        resumed(with_bound(BASE, WORST + Fraction(1, 2**40)), path)
+    with pytest.raises(InputError, match="another purpose"):
+        Checkpoint(path, "bound --gap 0").restore(search)
+    with np.load(path) as found:
+        arrays = dict(found)
+    header = json.loads(arrays["header"].tobytes()) | {"schema": "qsmt.checkpoint/0"}
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    with path.open("wb") as stream:
+        np.savez(stream, **arrays)
+    with pytest.raises(InputError, match="another schema"):
+        resumed(with_bound(BASE, WORST), path)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"nonsense" * 99, None])
+def test_a_damaged_file_is_refused_in_one_line(damage: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    stopped(with_bound(BASE, WORST), path, steps=2)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    with pytest.raises(InputError, match="not a checkpoint") as caught:
+        resumed(with_bound(BASE, WORST), path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_that_has_lost_a_box_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # for the alarm's folder
+    path = tmp_path / "c"
+    search = stopped(with_bound(BASE, WORST), path, steps=3)
+    search.pool.take(1)
+    Checkpoint(path, "check").save(search)
+    with pytest.raises(SoundnessError, match=r"make up|outside the certified"):
+        resumed(with_bound(BASE, WORST), path)
+
+
+def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    options = Options(jobs=1, encoding="none", checkpoint=tmp_path / "no" / "c")
+    with pytest.raises(InputError, match="cannot be written"):
+        check(replace(with_bound(BASE, WORST)), options)

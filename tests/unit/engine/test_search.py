@@ -1,0 +1,256 @@
+"""The search decides what is true, certifies at any moment, and notices if a box is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qsmt.arith.fixed import Fixed
+from qsmt.dra.analysis import analyze_region
+from qsmt.dra.domain import Boxes, Mode
+from qsmt.engine import branch, pieces
+from qsmt.engine.boxes import Batch, Rows, halves
+from qsmt.engine.branch import Search
+from qsmt.engine.check import analyse, check
+from qsmt.engine.costs import Costs, estimate
+from qsmt.engine.crew import Crew
+from qsmt.engine.investigation import Investigation
+from qsmt.engine.pieces import Examination, Prepared, examine
+from qsmt.engine.plan import Options
+from qsmt.engine.policy import Policy, claim_limits
+from qsmt.engine.search import conclude, refusal
+from qsmt.errors import SoundnessError
+from qsmt.facts import Interval
+from qsmt.interp.replay import replay
+from qsmt.problem import InputModel, Problem, Region
+from qsmt.verdict import Falsified, Unknown, Verdict, Verified
+from tests.support.networks import Recipe, random_problem, with_bound
+from tests.support.truth import all_points, true_maximum, true_range
+
+TINY = Fraction(1, 2**40)
+SPLITTING, MIXED, RUNNING = Costs(0.2, 2), Costs(3.0, 4), Costs(1e9, 4)
+"""Cut down to single points; cut and run; run everything at once."""
+
+
+@pytest.fixture
+def cost(monkeypatch: pytest.MonkeyPatch) -> Callable[[Costs], None]:
+    return lambda costs: monkeypatch.setattr(branch, "estimate", lambda _: costs)
+
+
+def decided(problem: Problem, **options: object) -> Verdict:
+    """By the search alone."""
+    found = check(problem, Options(encoding="none", falsifies=False, **{"jobs": 1, **options}))  # type: ignore[arg-type]
+    return found.verdict
+
+
+def continuous(problem: Problem) -> Problem:
+    """The same networks on the reals that the codes of the region stand for."""
+    scale = problem.input_scale
+    ends = (tuple(v * scale for v in end) for end in (problem.region.lower, problem.region.upper))
+    return replace(problem, region=Region(InputModel.CONTINUOUS, *ends), input_scale=Fraction(1))
+
+
+def started(problem: Problem) -> Search:
+    run = Investigation(problem, Options(jobs=1))
+    run.perform(analyse, "analysis")
+    limits = claim_limits(problem.claim.bounds)
+    policy = Policy(lambda: limits, lambda: run.verdict is not None, dive_share=0.5)
+    return Search.begin(run, policy, Crew(problem, jobs=1, memory_mib=4096))
+
+
+@pytest.mark.parametrize("costs", [SPLITTING, MIXED, RUNNING])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_verdict_is_right_on_both_sides_of_the_maximum(
+    seed: int, costs: Costs, cost: Callable[[Costs], None]
+) -> None:
+    cost(costs)
+    problem = random_problem(seed, Recipe(sizes=(3, 4, 2), input_scale=Fraction(1, 7) if seed % 2 else None))
+    worst = true_maximum(problem)
+    assert isinstance(decided(with_bound(problem, worst)), Verified)
+    below = decided(with_bound(problem, worst - TINY))
+    assert isinstance(below, Falsified)
+    assert abs(below.witness.difference) == worst
+
+
+@pytest.mark.parametrize("model", InputModel)
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_certified_holds_after_every_step(
+    seed: int, model: InputModel, cost: Callable[[Costs], None]
+) -> None:
+    cost(MIXED)
+    problem = random_problem(seed, Recipe(sizes=(3, 4, 2), radius=3))
+    truth = [true_range(problem, i) for i in range(2)]
+    claimed = with_bound(problem, true_maximum(problem) * Fraction(9, 8))
+    search = started(claimed if model is InputModel.GRID else continuous(claimed))
+    widths = []
+    for _ in range(40):
+        if search.done:
+            break
+        search.step()
+        search.check_nothing_is_lost()
+        for (low, high), least, greatest in zip(
+            truth, search.certified.lower.tolist(), search.certified.upper.tolist(), strict=True
+        ):
+            assert least <= low and high <= greatest
+        widths.append(float(search.certified.width.max()))
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_a_continuous_region_of_one_point_is_executed() -> None:
+    problem = random_problem(5, Recipe())
+    end = (Fraction(1, 3), Fraction(1, 7))
+    point = replace(problem, region=Region(InputModel.CONTINUOUS, end, end), input_scale=Fraction(1))
+    truth = abs(replay(point, [end])[0].difference[0])
+    assert decided(with_bound(point, truth)) == Verified(("enumeration",))
+    assert isinstance(decided(with_bound(point, truth - TINY)), Falsified)
+
+
+def test_a_continuous_claim_with_room_is_proved_by_cutting() -> None:
+    problem = continuous(random_problem(1, Recipe(sizes=(2, 3, 1), radius=4)))
+    reach = max(abs(float(v)) for v in ends_of(analyze_region(problem).difference))
+    loose = with_bound(problem, Fraction(reach) * Fraction(9, 10))
+    assert isinstance(decided(loose, timeout_s=60), Verified | Falsified)
+
+
+def ends_of(interval: Interval) -> list[float]:
+    return [*interval.lower.tolist(), *interval.upper.tolist()]
+
+
+def test_time_that_is_up_leaves_the_problem_undecided() -> None:
+    problem = with_bound(random_problem(6, Recipe(input=Fixed(True, 6, 4), radius=16)), Fraction(1, 2**30))
+    found = decided(problem, timeout_s=1e-9)
+    assert isinstance(found, Unknown)
+    assert "open" in found.reason
+
+
+def test_one_job_is_deterministic() -> None:
+    problem = with_bound(random_problem(3, Recipe(sizes=(4, 6, 2), radius=3)), Fraction(2))
+    one, two = (check(problem, Options(jobs=1)) for _ in range(2))
+    assert (one.verdict, one.outputs) == (two.verdict, two.outputs)
+    assert [s.figures for s in one.stages] == [s.figures for s in two.stages]
+
+
+def test_codes_that_no_double_holds_are_not_searched() -> None:
+    """Points are made as doubles; beyond 2**53 they would be the wrong ones."""
+    problem = random_problem(1, Recipe(input=Fixed(True, 60, 0), reference_frac=2))
+    assert max(map(abs, problem.region.upper)) > 2**53
+    assert "2**52" in (refusal(Investigation(problem, Options())) or "")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_analysis_without_linear_forms_will_do(
+    seed: int, monkeypatch: pytest.MonkeyPatch, cost: Callable[[Costs], None]
+) -> None:
+    monkeypatch.setattr(pieces, "SEARCH_MODE", Mode.INTERVAL)
+    cost(SPLITTING)
+    problem = random_problem(seed, Recipe(sizes=(3, 4, 2)))
+    worst = true_maximum(problem)
+    assert isinstance(decided(with_bound(problem, worst)), Verified)
+    assert isinstance(decided(with_bound(problem, worst - TINY)), Falsified)
+
+
+def test_the_input_that_moves_the_difference_most_is_cut_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = continuous(random_problem(1, Recipe(sizes=(3, 4, 1))))
+    root, everything = Boxes.of_region(problem.region), claim_limits([Fraction(0)])
+    for mode in (Mode.INTERVAL, Mode.DIFFERENCE):
+        monkeypatch.setattr(pieces, "SEARCH_MODE", mode)
+        found = examine(Prepared(problem), Examination(root, everything))
+        assert found.rise.shape == (1, 3) and (found.rise > 0).any()
+        assert found.seen is not None
+        inside = (root.lower <= found.seen.points) & (found.seen.points <= root.upper)
+        assert inside.all()
+        none = examine(Prepared(problem), Examination(root, claim_limits([Fraction(10**6)])))
+        assert none.seen is None and (none.rise == 0).all()
+
+
+def test_a_proof_that_exceeds_the_claim_is_an_alarm(cost: Callable[[Costs], None]) -> None:
+    """Limits that are too wide close boxes that the claim does not allow to be closed."""
+    cost(MIXED)
+    problem = random_problem(2, Recipe(sizes=(3, 4, 2)))
+    search = started(with_bound(problem, true_maximum(problem) / 2))
+    wide, narrow = claim_limits([Fraction(100)] * 2), search.policy.limits()
+    search.policy = Policy(lambda: wide, lambda: False)
+    while not search.done:
+        search.step()
+    search.policy = Policy(lambda: narrow, lambda: False)
+    with pytest.raises(SoundnessError, match="every box is closed"):
+        conclude(search.run, search)
+
+
+# --- planted faults: a box that is lost is noticed -----------------------------------------------------
+
+
+def dropped_half(batch: Batch, axis: Rows, *, grid: bool) -> Batch:
+    return halves(batch, axis, grid=grid)[: len(batch)]
+
+
+def off_by_one(batch: Batch, axis: Rows, *, grid: bool) -> Batch:
+    found = halves(batch, axis, grid=grid)
+    found.lower[len(batch) + np.arange(len(batch)), axis] += 1
+    return found[found.lower[:, 0] <= found.upper[:, 0]]
+
+
+@pytest.mark.parametrize("fault", [dropped_half, off_by_one])
+@pytest.mark.parametrize("model", InputModel)
+def test_a_lost_part_is_a_soundness_alarm(
+    fault: Callable[..., Batch],
+    model: InputModel,
+    monkeypatch: pytest.MonkeyPatch,
+    cost: Callable[[Costs], None],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # for the alarm's folder
+    cost(MIXED)
+    problem = random_problem(1, Recipe(sizes=(3, 4, 2), radius=3))
+    worst = true_maximum(problem)
+    problem = (
+        with_bound(problem, worst) if model is InputModel.GRID else with_bound(continuous(problem), 2 * worst)
+    )
+    assert not isinstance(decided(problem, timeout_s=20), Falsified)
+    monkeypatch.setattr(branch, "halves", fault)
+    with pytest.raises(SoundnessError, match=r"make up|outside the certified"):
+        decided(problem, timeout_s=20)
+
+
+# --- costs and residual --------------------------------------------------------------------------------
+
+
+def test_costs_are_sane_for_small_and_large_networks() -> None:
+    for sizes in ((2, 3, 1), (5, 50, 50, 50, 1)):
+        found = estimate(Prepared(random_problem(0, Recipe(sizes=sizes, radius=1))))
+        assert found.ratio > 0 and 1 <= found.batch <= 1024
+
+
+def test_the_residual_covers_every_open_point_with_facts_that_hold(cost: Callable[[Costs], None]) -> None:
+    cost(SPLITTING)
+    problem = random_problem(4, Recipe(sizes=(3, 4, 1), radius=2))
+    search = started(with_bound(problem, true_maximum(problem)))
+    for _ in range(4):
+        search.step()
+    opened = search.pool.all
+    for most in (10**6, 1):
+        parts = search.residual(most)
+        assert len(parts) == (len(opened) if most > 1 else 1)
+        for x in all_points(problem):
+            inside = ((opened.lower <= np.array(x, float)) & (np.array(x, float) <= opened.upper)).all(axis=1)
+            if inside.any():
+                holders = [facts for part, facts in parts if part.region.contains(x)]
+                assert holders
+                value = replay(problem, [x])[0].difference[0]
+                assert all(f.difference.lower[0] <= value <= f.difference.upper[0] for f in holders)
+
+
+def test_what_the_search_leaves_is_decided_by_an_encoding_and_the_proof_rests_on_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("qsmt.engine.search.SEARCH_SHARE", 0.0)
+    problem = continuous(random_problem(1, Recipe(sizes=(2, 3, 1))))
+    reach = max(abs(v) for v in ends_of(analyze_region(problem).difference))
+    found = check(with_bound(problem, Fraction(reach) * Fraction(63, 64)), Options(timeout_s=60))
+    assert [s.name for s in found.stages][-1] == "encodings"
+    assert not isinstance(found.verdict, Unknown)
