@@ -6,7 +6,7 @@ is too large for a double to hold); a bound of a difference is in real units, qu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -29,7 +29,33 @@ class Interval:
         """The intersection of two bounds of the same values."""
         return Interval(np.maximum(self.lower, other.lower), np.minimum(self.upper, other.upper))
 
-    def __getitem__(self, box: int) -> Interval:
+    def repeated(self, count: int) -> Interval:
+        """The same batch so many times, one copy after the other."""
+        if count == 1:
+            return self
+        shape = (count, *self.lower.shape)
+        lower, upper = np.broadcast_to(self.lower, shape), np.broadcast_to(self.upper, shape)
+        return Interval(lower.reshape(-1, shape[-1]), upper.reshape(-1, shape[-1]))
+
+    def meet_lanes(self, lanes: int) -> Interval:
+        """Of a batch that bounds the same values several times: the last copy, met with all of them."""
+        if lanes == 1:
+            return self
+        size = len(self.lower) // lanes
+        lower, upper = self.lower.copy(), self.upper.copy()
+        lower[-size:] = lower.reshape(lanes, size, -1).max(axis=0)
+        upper[-size:] = upper.reshape(lanes, size, -1).min(axis=0)
+        return Interval(lower, upper)
+
+    def put(self, boxes: slice, part: Interval) -> Interval:
+        """The same bounds, but for these boxes of the batch."""
+        if len(part.lower) == len(self.lower):
+            return part
+        lower, upper = self.lower.copy(), self.upper.copy()
+        lower[boxes], upper[boxes] = part.lower, part.upper
+        return Interval(lower, upper)
+
+    def __getitem__(self, box: int | slice) -> Interval:
         return Interval(self.lower[box], self.upper[box])
 
 
@@ -53,16 +79,7 @@ class LayerFacts:
     quantized_post: Interval
     difference_post: Interval
 
-    def after(self, difference: Interval) -> LayerFacts:
-        """The same, with these bounds of the difference after the activation."""
-        return replace(self, difference_post=difference)
-
-    def meet(self, other: LayerFacts) -> LayerFacts:
-        """The intersection of two analyses of the same layer."""
-        names = LayerFacts.__slots__
-        return LayerFacts(*(getattr(self, name).meet(getattr(other, name)) for name in names))
-
-    def __getitem__(self, box: int) -> LayerFacts:
+    def __getitem__(self, box: int | slice) -> LayerFacts:
         return LayerFacts(*(getattr(self, name)[box] for name in LayerFacts.__slots__))
 
 
@@ -79,7 +96,7 @@ class LinearForm:
     lower_constant: FloatArray  # (boxes, outputs)
     upper_constant: FloatArray
 
-    def __getitem__(self, box: int) -> LinearForm:
+    def __getitem__(self, box: int | slice) -> LinearForm:
         return LinearForm(*(getattr(self, name)[box] for name in LinearForm.__slots__))
 
 

@@ -24,6 +24,7 @@ SMALLEST = 2.0**-1074
 SMALLEST_NORMAL = 2.0**-1022
 
 
+@lru_cache(maxsize=4096)
 def gamma(terms: int) -> float:
     """An upper bound of gamma_n for a sum of `terms` products."""
     if terms >= 2**40:
@@ -52,16 +53,22 @@ def step(values: FloatArray) -> FloatArray:
     return size
 
 
+def raised(values: FloatArray) -> FloatArray:
+    """An upper bound of what was rounded to these values: cheaper than `add_up`, and never exact."""
+    return values + step(values)
+
+
 def add_up(a: FloatArray, b: FloatArray) -> FloatArray:
-    """An upper bound of `a + b`: the sum itself wherever it is exact or rounded up, else a step above.
+    """An upper bound of `a + b`: the sum itself wherever it is exact or rounded up, else the next double.
 
     The rounding error of a sum is a double, and `two_sum` finds it. Where that fails because something
-    overflows, nothing is known, and the result is a step above or infinity.
+    overflows, nothing is known, and the result is the next double or infinity.
     """
     total, error = two_sum(a, b)
-    safe = (error <= 0) & (error > -np.inf)
-    bound = total + np.where(safe, 0.0, step(total))
-    return np.where(np.isnan(bound), np.inf, bound)
+    bound = np.asarray(total)
+    np.nextafter(bound, np.inf, out=bound, where=~(error <= 0.0))
+    np.copyto(bound, np.inf, where=np.isnan(bound))
+    return bound
 
 
 def add_down(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -78,19 +85,29 @@ def two_sum(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def times_up(values: FloatArray, factor: Fraction) -> FloatArray:
     """An upper bound of `values * factor`, `factor` >= 0; exact for a power of two, where doubles are."""
-    if factor == 0:
+    if not factor.numerator:
         return np.zeros_like(values)
-    low, high, power_of_two = _factor(factor)
+    low, high, power_of_two = _factor(factor.numerator, factor.denominator)
+    if power_of_two and _stays_normal(values, low):
+        return values * low
     product = np.where(values > 0, values * high, values * low)
     size = np.abs(product)
     exact = power_of_two & (size >= SMALLEST_NORMAL) & (size < np.inf)
-    bound = np.where(exact, product, product + step(product))
+    bound = np.where(exact, product, raised(product))
     return np.where(values == 0, 0.0, np.where(np.isnan(bound), np.inf, bound))
 
 
+def _stays_normal(values: FloatArray, factor: float) -> bool:
+    """Does a product with a power of two lose no digit, whichever of the values it is?"""
+    size = np.abs(values)
+    least = size.min(where=size > 0, initial=np.inf) * min(factor, 1.0)
+    return bool(least >= SMALLEST_NORMAL) and bool(size.max(initial=0.0) * max(factor, 1.0) < np.inf)
+
+
 @lru_cache(maxsize=1024)
-def _factor(factor: Fraction) -> tuple[float, float, bool]:
+def _factor(numerator: int, denominator: int) -> tuple[float, float, bool]:
     """Doubles around a factor, and whether it is a power of two that is a double."""
+    factor = Fraction(numerator, denominator)
     low, high = float_down(factor), float_up(factor)
     return low, high, low == high and frexp(low)[0] == 0.5
 

@@ -145,6 +145,9 @@ class Before:
     difference: Interval  # d
     quantized_post: Interval  # clamp_q(z + d + noise)
 
+    def __getitem__(self, boxes: slice) -> Before:
+        return Before(*(getattr(self, name)[boxes] for name in Before.__slots__))
+
 
 def difference_after(known: Before, quantized: Activation, reference: Activation) -> Interval:
     """Bounds of clamp_q(z + d + noise) - clamp_r(z)."""

@@ -73,24 +73,37 @@ class CompiledProblem:
     layers: tuple[CompiledLayer, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Itself:
+    """A network as a key: networks are compared by identity, which costs nothing."""
+
+    network: Network
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other.network is self.network
+
+    def __hash__(self) -> int:
+        return id(self.network)
+
+
 def compile_problem(problem: Problem) -> CompiledProblem:
     """The numeric form of a problem; problems that differ in region or claim share it."""
-    return _compile(problem.reference, problem.quantized, problem.input_scale, problem.region.model)
+    networks = _Itself(problem.reference), _Itself(problem.quantized)
+    return _compile(*networks, problem.input_scale, problem.region.model)
 
 
 @lru_cache(maxsize=16)
 def _compile(
-    reference: Network, quantized: Network, input_scale: Fraction, model: InputModel
+    reference: _Itself, quantized: _Itself, input_scale: Fraction, model: InputModel
 ) -> CompiledProblem:
-    kind = quantized.input.type.element
-    pairs = zip(layers(reference), layers(quantized), strict=True)
+    kind = quantized.network.input.type.element
+    pairs = zip(layers(reference.network), layers(quantized.network), strict=True)
     return CompiledProblem(
         inputs=InputRelation(model, input_scale, kind if isinstance(kind, Fixed) else None),
         layers=tuple(_compile_layer(ours, theirs) for ours, theirs in pairs),
     )
 
 
-@lru_cache(maxsize=16)
 def compile_network(network: Network) -> tuple[Side, ...]:
     """The numeric form of one network."""
     return tuple(map(_compile_side, layers(network)))

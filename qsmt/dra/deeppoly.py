@@ -28,16 +28,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qsmt.arith.outward import SMALLEST, add_up, gamma, inflate, step
+from qsmt.arith.outward import SMALLEST, add_up, gamma, inflate, raised, step
 from qsmt.arith.real import FloatArray
 from qsmt.dra.affine import AffineMap
-from qsmt.dra.domain import Limits, cut, negated, outward, plus
+from qsmt.dra.compiled import Side
+from qsmt.dra.domain import Limits, both, cut, outward, paired, plus
 from qsmt.facts import Interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Line:
-    """`clamp(z) <= slope * z + intercept` on an interval of z; the slope is in [0, 1]."""
+class Lines:
+    """`clamp(z) <= slope * z + intercept` on an interval of z, and the same of the negated neuron.
+
+    Arrays (2, boxes, m); the slopes are in [0, 1].
+    """
 
     slope: FloatArray
     intercept: FloatArray
@@ -55,31 +59,75 @@ class RelaxedLayer:
     tiny: FloatArray  # (boxes, 1)
 
 
-def lines_around(z: Interval, limits: Limits, noise: tuple[float, float] = (0.0, 0.0)) -> tuple[Line, Line]:
-    """A line above clamp(z + noise), and one above its negation as a function of -z."""
-    upper = _noisy(z, limits, noise[1])
-    return upper, _noisy(negated(z), limits.negated, -noise[0])
+def lines_around(z: Interval, limits: Limits, noise: tuple[float, float] = (0.0, 0.0)) -> Lines:
+    """A line above clamp(z + noise) and one above its negation as a function of -z.
+
+    The chord where the clamp is convex, else the better of its two pieces.
+    """
+    z = both(z)
+    clamp = _Clamps(z.lower, limits)
+    shift = paired(noise[1], -noise[0], z.lower)
+    if noise != (0.0, 0.0):
+        z = plus(z, Interval(shift, shift))
+    slope = _slope(z, clamp)
+    lows = np.stack([z.lower, z.upper, cut(clamp.low_down, z), cut(clamp.high_down, z)])
+    highs = np.stack([z.lower, z.upper, cut(clamp.low_up, z), cut(clamp.high_up, z)])
+    intercept = _gap(Interval(lows, highs), slope, clamp).max(axis=0)
+    if noise != (0.0, 0.0):
+        intercept = raised(intercept + raised(slope * shift))
+    return Lines(slope, intercept)
 
 
-def relax(linear: AffineMap, lines: tuple[Line, Line], x: Interval) -> RelaxedLayer:
+def relax(linear: AffineMap, lines: Lines, x: Interval) -> RelaxedLayer:
     """The layer between lines, given bounds of what it reads."""
-    upper, lower = lines
     magnitude = _magnitude(x)
     rows = len(linear.bias)
     sums = magnitude @ linear.absolute
     penalty = form_error(linear, magnitude, gamma(rows + 2) * sums)
     total = magnitude.sum(axis=-1, keepdims=True) + sums.sum(axis=-1, keepdims=True)
+    constant = _constant(lines, np.stack([linear.bias, -linear.bias])[:, None], penalty)
     return RelaxedLayer(
         linear,
-        upper.slope,
-        lower.slope,
-        _constant(upper, linear.bias, penalty),
-        -_constant(lower, -linear.bias, penalty),
+        lines.slope[0],
+        lines.slope[1],
+        constant[0],
+        -constant[1],
         inflate(SMALLEST * (2 * rows + rows * total), rows + linear.terms),
     )
 
 
-def form(linear: AffineMap, below: Sequence[RelaxedLayer], read: Interval) -> tuple[FloatArray, FloatArray]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """Upper forms `rows . x + constant`, (boxes or 1, 2m, n) and (..., 2m): of neurons, then of their negations."""
+
+    rows: FloatArray
+    constant: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundedLayer:
+    """A layer of one real network: bounds before and after its activation, relaxation, and form over the input."""
+
+    pre: Interval
+    post: Interval
+    relaxed: RelaxedLayer
+    form: Form
+
+
+def bounded_layers(sides: Sequence[Side], x: Interval) -> list[BoundedLayer]:
+    """All layers of a real network that reads x, each substituted back to the input."""
+    read, below, found = x, list[RelaxedLayer](), list[BoundedLayer]()
+    for side in sides:
+        limits = side.activation.limits
+        over_input = form(side.linear, below, read)
+        pre = side.affine(read).interval.meet(concretized(over_input, x))
+        below.append(relax(side.linear, lines_around(pre, limits), read))
+        read = limits.of(pre)
+        found.append(BoundedLayer(pre, read, below[-1], over_input))
+    return found
+
+
+def form(linear: AffineMap, below: Sequence[RelaxedLayer], read: Interval) -> Form:
     """Upper bounds `rows . x + constant` of `linear(h)`, then of its negation, over the inputs.
 
     h is the last of the layers `below` and bounded by `read`.
@@ -90,44 +138,34 @@ def form(linear: AffineMap, below: Sequence[RelaxedLayer], read: Interval) -> tu
     constant = add_up(np.concatenate([linear.bias, -linear.bias]), np.concatenate([error, error], axis=-1))
     for layer in reversed(below):
         rows, constant = _substitute(rows, constant, layer)
-    return rows, constant
+    return Form(rows, constant)
 
 
 def bounds(linear: AffineMap, below: Sequence[RelaxedLayer], x: Interval, read: Interval) -> Interval:
     """Bounds of the same, on a box of the input."""
-    return concretized(*form(linear, below, read), x)
+    return concretized(form(linear, below, read), x)
 
 
-def concretized(rows: FloatArray, constant: FloatArray, x: Interval) -> Interval:
+def concretized(form: Form, x: Interval) -> Interval:
     """Bounds of forms that are followed by those of their negations."""
-    constant = add_up(constant, _product(rows, _widened(x.upper), -_widened(-x.lower)))
-    constant = add_up(constant, np.array(SMALLEST * 4 * x.upper.shape[-1]))
+    constant = raised(form.constant + _product(form.rows, _widened(x.upper), -_widened(-x.lower)))
+    constant = raised(constant + SMALLEST * 4 * x.upper.shape[-1])
     m = constant.shape[-1] // 2
     return outward(-constant[:, m:], constant[:, :m])
 
 
-def line_above(z: Interval, limits: Limits) -> Line:
-    """A line above the clamp on z: the chord where it is convex, else the better of its two pieces."""
-    slope = _slope(z, limits)
-    corners = [Interval(z.lower, z.lower), Interval(z.upper, z.upper)]
-    for low, high in ((limits.lower_down, limits.lower_up), (limits.upper_down, limits.upper_up)):
-        if np.isfinite(low) and np.isfinite(high):
-            corners.append(Interval(cut(np.array(low), z), cut(np.array(high), z)))
-    gaps = [_gap(at, slope, limits) for at in corners]
-    return Line(slope, np.maximum.reduce(gaps))
+class _Clamps:
+    """A clamp's limits and those of its negation, as arrays that broadcast against (2, boxes, m)."""
+
+    def __init__(self, like: FloatArray, limits: Limits) -> None:
+        two = (limits, limits.negated)
+        self.low_down, self.low_up, self.high_down, self.high_up = (
+            paired(getattr(two[0], name), getattr(two[1], name), like) for name in Limits.__slots__
+        )
 
 
-def _noisy(z: Interval, limits: Limits, noise: float) -> Line:
-    if noise == 0.0:
-        return line_above(z, limits)
-    moved = np.array(noise)
-    line = line_above(plus(z, Interval(moved, moved)), limits)
-    shift = line.slope * moved
-    return Line(line.slope, add_up(line.intercept, shift + np.where(shift == 0.0, 0.0, step(shift))))
-
-
-def _slope(z: Interval, limits: Limits) -> FloatArray:
-    low, high = limits.lower_down, limits.upper_up
+def _slope(z: Interval, clamp: _Clamps) -> FloatArray:
+    low, high = clamp.low_down, clamp.high_up
     top = np.minimum(z.upper, high)
     chord = (top - low) / (top - z.lower)
     concave = (z.upper <= high) | (high - z.lower >= z.upper - high)
@@ -136,11 +174,11 @@ def _slope(z: Interval, limits: Limits) -> FloatArray:
     return np.where(constant, 0.0, np.minimum(np.maximum(slope, 0.0), 1.0))
 
 
-def _gap(at: Interval, slope: FloatArray, limits: Limits) -> FloatArray:
+def _gap(at: Interval, slope: FloatArray, clamp: _Clamps) -> FloatArray:
     """An upper bound of clamp(z) - slope * z for the points of `at`."""
     product = np.where(slope == 0.0, 0.0, slope * at.lower)
     below = np.where((slope == 0.0) | (slope == 1.0), product, product - step(product))
-    return add_up(limits.up(at.upper), -below)
+    return add_up(np.minimum(np.maximum(at.upper, clamp.low_up), clamp.high_up), -below)
 
 
 def _magnitude(x: Interval) -> FloatArray:
@@ -157,11 +195,11 @@ def form_error(linear: AffineMap, magnitude: FloatArray, rounding: FloatArray) -
     return inflate(error, linear.terms + 8)
 
 
-def _constant(line: Line, bias: FloatArray, penalty: FloatArray) -> FloatArray:
-    """`t + s (b + p)`, widened for its own rounding and for that of the product it enters."""
-    magnitude = np.abs(line.intercept) + line.slope * (np.abs(bias) + penalty)
-    value = line.intercept + line.slope * bias + line.slope * penalty
-    return value + gamma(2 * len(bias) + 16) * magnitude
+def _constant(lines: Lines, bias: FloatArray, penalty: FloatArray) -> FloatArray:
+    """`t + s (b + p)`, widened for its own rounding and for that of the product it enters; (2, boxes, m)."""
+    magnitude = np.abs(lines.intercept) + lines.slope * (np.abs(bias) + penalty)
+    value = lines.intercept + lines.slope * bias + lines.slope * penalty
+    return value + gamma(2 * bias.shape[-1] + 16) * magnitude
 
 
 def _widened(ends: FloatArray) -> FloatArray:
@@ -172,7 +210,7 @@ def _substitute(rows: FloatArray, constant: FloatArray, layer: RelaxedLayer) -> 
     """One layer backwards: rows over its outputs become rows over its inputs."""
     positive, negative = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
     added = _matvec(positive, layer.upper_constant) + _matvec(negative, layer.lower_constant)
-    constant = add_up(add_up(constant, added), layer.tiny)
+    constant = raised(raised(constant + added) + layer.tiny)
     sloped = positive * layer.upper_slope[:, None, :]
     sloped += negative * layer.lower_slope[:, None, :]
     return sloped @ layer.linear.weight, constant

@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from qsmt.arith.outward import add_down, add_up, float_down, float_up, times_down, times_up
+from qsmt.arith.outward import add_down, add_up, float_down, float_up, times_up
 from qsmt.arith.real import FloatArray
 from qsmt.facts import Interval
 from qsmt.problem import Region
@@ -62,7 +62,22 @@ def outward(lower: FloatArray, upper: FloatArray) -> Interval:
 
 def plus(a: Interval, b: Interval) -> Interval:
     """Bounds of a sum."""
-    return Interval(add_down(a.lower, b.lower), add_up(a.upper, b.upper))
+    if a.lower.ndim != b.lower.ndim:
+        return Interval(add_down(a.lower, b.lower), add_up(a.upper, b.upper))
+    ends = add_up(_raising(a), _raising(b))
+    return Interval(-ends[0], ends[1])
+
+
+def _raising(a: Interval) -> FloatArray:
+    """Both ends as numbers that may be rounded up, (2, ...)."""
+    return pair(-a.lower, a.upper)
+
+
+def pair(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Two arrays of one shape as one, (2, ...)."""
+    out = np.empty((2, *first.shape))
+    out[0], out[1] = first, second
+    return out
 
 
 def negated(a: Interval) -> Interval:
@@ -76,9 +91,20 @@ def minus(a: Interval, b: Interval) -> Interval:
 
 def scaled(a: Interval, factor: Fraction) -> Interval:
     """Bounds of `factor` times a value, whatever the sign of the factor."""
-    if factor < 0:
+    if factor.numerator < 0:
         return scaled(negated(a), -factor)
-    return Interval(times_down(a.lower, factor), times_up(a.upper, factor))
+    ends = times_up(_raising(a), factor)
+    return Interval(-ends[0], ends[1])
+
+
+def both(a: Interval) -> Interval:
+    """A quantity and its negation, (2, ...)."""
+    return Interval(pair(a.lower, -a.upper), pair(a.upper, -a.lower))
+
+
+def paired(first: float, second: float, like: FloatArray) -> FloatArray:
+    """One number for a quantity, one for its negation: an array that broadcasts against (2, ...)."""
+    return np.array([first, second]).reshape(2, *(1,) * (like.ndim - 1))
 
 
 def cut(points: FloatArray, z: Interval) -> FloatArray:

@@ -15,32 +15,29 @@ import numpy as np
 from qsmt.arith.outward import add_up
 from qsmt.arith.real import FloatArray
 from qsmt.dra import deeppoly
-from qsmt.dra.domain import outward, plus, scaled
+from qsmt.dra.domain import minus, outward, plus, scaled
 from qsmt.dra.hexagon import tightened
-from qsmt.dra.pairs import Form, greatest, over_x, start, substitute
-from qsmt.dra.trace import Pre, Trace, subtracted
+from qsmt.dra.pairs import Form, greatest, identity, over_x, start, substitute
+from qsmt.dra.trace import Pre, Trace
 from qsmt.facts import Interval, LinearForm
 
 Domain: TypeAlias = Callable[[Trace, Pre], Pre]
 
 
-def interval_images(trace: Trace) -> Pre:
-    """Every network by itself, and the difference of their bounds."""
-    layer = trace.next
+def alone(trace: Trace) -> Pre:
+    """Each network by itself: interval propagation, DeepPoly for the reference; their bounds subtracted."""
+    layer, deep = trace.next, trace.reference_alone[len(trace.layers)].pre
     reference, quantized = layer.reference.affine(trace.reference), layer.quantized.affine(trace.quantized)
-    known = Pre(reference.interval, quantized, reference.interval)
-    return replace(known, difference=subtracted(layer, known))
+    copies = len(reference.interval.lower) // len(deep.lower)
+    bounds = reference.interval.meet(deep.repeated(copies))
+    values = scaled(quantized.interval, layer.quantized.pre_unit)
+    return Pre(bounds, quantized, minus(values, bounds))
 
 
 def subtract(trace: Trace, known: Pre) -> Pre:
-    """The difference of the two networks' bounds, which may have become tighter."""
-    return replace(known, difference=known.difference.meet(subtracted(trace.next, known)))
-
-
-def deeppoly_reference(trace: Trace, known: Pre) -> Pre:
-    """The reference's next layer, substituted back to the input."""
-    linear, below = trace.next.reference.linear, trace.relaxed_reference()
-    return known.meet_reference(deeppoly.bounds(linear, below, trace.inputs.reference, trace.reference))
+    """The difference of the two networks' bounds, of which one has become tighter."""
+    values = scaled(known.quantized.interval, trace.next.quantized.pre_unit)
+    return replace(known, difference=known.difference.meet(minus(values, known.reference)))
 
 
 def forward_difference(trace: Trace, known: Pre) -> Pre:
@@ -51,13 +48,11 @@ def forward_difference(trace: Trace, known: Pre) -> Pre:
 
 def symbolic(trace: Trace, known: Pre) -> Pre:
     """Both networks by DeepPoly; the upper form of one minus the lower form of the other, and vice versa."""
-    layer, quantized = trace.next, trace.next.quantized
-    read = trace.quantized_read(len(trace.layers))
-    ours = deeppoly.form(layer.reference.linear, trace.relaxed_reference(), trace.reference)
-    theirs = deeppoly.form(layer.real, trace.relaxed_quantized(), read)
-    known = known.meet_reference(deeppoly.concretized(*ours, trace.inputs.reference))
-    values = deeppoly.concretized(*theirs, trace.quantized_read(0))
-    known = known.meet_quantized(values, unit=quantized.pre_unit, integral=quantized.is_integer)
+    layer, i, side = trace.next, len(trace.layers), trace.next.quantized
+    ours = trace.reference_alone[i].form
+    theirs = deeppoly.form(layer.real, trace.relaxed_quantized(), trace.quantized_read(i))
+    values = deeppoly.concretized(theirs, trace.quantized_read(0))
+    known = known.meet_quantized(values, unit=side.pre_unit, integral=side.is_integer)
     return known.meet_difference(_concretized(*over_x(_subtracted(theirs, ours), trace.inputs), trace))
 
 
@@ -67,10 +62,18 @@ def joint(trace: Trace, known: Pre) -> Pre:
     form = start(trace.maps(len(trace.layers)))
     for layer in reversed(below):
         form = substitute(form, layer)
+    return known.meet_difference(_concretized(*over_x(form, trace.inputs), trace))
+
+
+def output_form(trace: Trace) -> LinearForm:
+    """Forms of the outputs' difference, after the last activation, over x."""
+    pairs = trace.relaxed_pairs()
+    form = identity(trace.layers[-1].difference_post.lower.shape[-1], pairs[-1].kept)
+    for layer in reversed(pairs):
+        form = substitute(form, layer)
     rows, constant = over_x(form, trace.inputs)
-    if len(trace.layers) == len(trace.problem.layers) - 1:
-        trace.form = _linear_form(rows, constant)
-    return known.meet_difference(_concretized(rows, constant, trace))
+    m = constant.shape[-1] // 2
+    return LinearForm(-rows[:, m:], rows[:, :m], -constant[:, m:], constant[:, :m])
 
 
 def mutual(trace: Trace, known: Pre) -> Pre:
@@ -82,13 +85,13 @@ def mutual(trace: Trace, known: Pre) -> Pre:
     return replace(known.meet_reference(z), difference=known.difference.meet(d))
 
 
-def _subtracted(theirs: tuple[FloatArray, FloatArray], ours: tuple[FloatArray, FloatArray]) -> Form:
+def _subtracted(theirs: deeppoly.Form, ours: deeppoly.Form) -> Form:
     """A form over the quantized input, plus one of the negated reference, over delta and h.
 
     The quantized network reads h + delta.
     """
-    (rows, constant), (opposite, offset) = theirs, (_swapped(ours[0], axis=-2), _swapped(ours[1], axis=-1))
-    return Form(rows, rows + opposite, add_up(constant, offset))
+    rows = theirs.rows + _swapped(ours.rows, axis=-2)
+    return Form(theirs.rows, rows, add_up(theirs.constant, _swapped(ours.constant, axis=-1)))
 
 
 def _swapped(forms: FloatArray, *, axis: int) -> FloatArray:
@@ -101,8 +104,3 @@ def _concretized(rows: FloatArray, constant: FloatArray, trace: Trace) -> Interv
     upper = greatest(rows, constant, trace.inputs.x)
     m = upper.shape[-1] // 2
     return outward(-upper[:, m:], upper[:, :m])
-
-
-def _linear_form(rows: FloatArray, constant: FloatArray) -> LinearForm:
-    m = constant.shape[-1] // 2
-    return LinearForm(-rows[:, m:], rows[:, :m], -constant[:, m:], constant[:, :m])

@@ -36,7 +36,7 @@ import numpy as np
 from qsmt.arith.outward import SMALLEST
 from qsmt.arith.real import FloatArray
 from qsmt.dra.activation import Activation, Before
-from qsmt.dra.domain import BoolArray, cut, minus, plus
+from qsmt.dra.domain import BoolArray, both, cut, minus, paired, plus
 from qsmt.facts import Interval
 
 SLACK = 32 * 2.0**-53
@@ -136,23 +136,22 @@ class Vertices:
 
 
 def hexagons(known: Before, quantized: Activation, reference: Activation, *, step: float) -> Hexagons:
-    """The hexagons of a layer whose quantized values are multiples of `step` (rounded down)."""
-    z, d, s = (_both(x) for x in (known.reference, known.difference, known.quantized))
-    value = _both(known.quantized_post)
-    shape = value.lower.shape
-    limits = (reference.limits, reference.limits.negated)
+    """The hexagons of a layer whose quantized values are multiples of `step` (rounded down).
 
-    def pair(first: float, second: float) -> FloatArray:
-        return np.broadcast_to(np.array([first, second]).reshape(2, *(1,) * (len(shape) - 1)), shape)
-
+    They are tight if z, d and s have been cut to each other (`tightened`).
+    """
+    value, limits = both(known.quantized_post), (reference.limits, reference.limits.negated)
+    like = value.lower
     return Hexagons(
-        *tightened(z, d, s),
+        both(known.reference),
+        both(known.difference),
+        both(known.quantized),
         least=value.lower,
         most=value.upper,
-        noise=pair(quantized.noise[1], -quantized.noise[0]),
-        step=pair(step, step),
-        floor=pair(limits[0].lower_down, limits[1].lower_down),
-        ceiling=pair(limits[0].upper_down, limits[1].upper_down),
+        noise=np.broadcast_to(paired(quantized.noise[1], -quantized.noise[0], like), like.shape),
+        step=np.broadcast_to(paired(step, step, like), like.shape),
+        floor=np.broadcast_to(paired(limits[0].lower_down, limits[1].lower_down, like), like.shape),
+        ceiling=np.broadcast_to(paired(limits[0].upper_down, limits[1].upper_down, like), like.shape),
     )
 
 
@@ -163,7 +162,7 @@ def tightened(z: Interval, d: Interval, s: Interval) -> tuple[Interval, Interval
 
 
 LEFT_TOP, LEFT_BOTTOM, RIGHT_TOP, RIGHT_BOTTOM = range(4)
-FULL_LEFT, FLOOR_BOTTOM = 8, 11
+CORNERS, FULL_LEFT, FLOOR_BOTTOM = slice(4), 8, 11
 """Where in the list of vertices some of them are."""
 
 
@@ -191,8 +190,3 @@ def _on_the_border(region: Hexagons) -> Iterator[tuple[FloatArray, FloatArray]]:
     for at in (cut(kink, z) for kink in kinks):
         yield from ((at, region.top(at)), (at, region.bottom(at)))
         yield from ((at, region.over(at, level)) for level in levels)
-
-
-def _both(x: Interval) -> Interval:
-    """A quantity and its negation."""
-    return Interval(np.stack([x.lower, -x.upper]), np.stack([x.upper, -x.lower]))

@@ -9,7 +9,7 @@ two reals   both read s_r x; no difference
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -39,6 +39,11 @@ class InputFacts:
     x: Interval
     scale: float
     drift: float | None
+
+    def repeated(self, count: int) -> InputFacts:
+        """The same boxes so many times, one copy after the other."""
+        names = ("reference", "quantized", "difference", "x")
+        return self if count == 1 else replace(self, **{n: getattr(self, n).repeated(count) for n in names})
 
 
 def input_facts(relation: InputRelation, boxes: Boxes) -> InputFacts:

@@ -28,13 +28,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 
-from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, add_up, gamma, inflate
+from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, add_up, gamma, inflate, raised
 from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.compiled import CompiledLayer
-from qsmt.dra.deeppoly import Line, form_error
+from qsmt.dra.deeppoly import Lines, form_error
+from qsmt.dra.domain import BoolArray
 from qsmt.dra.inputs import InputFacts
 from qsmt.dra.planes import Planes
 from qsmt.facts import Interval
@@ -49,19 +51,24 @@ class Form:
     constant: FloatArray
 
 
+WORTH_GATHERING = 0.6
+"""Up to this share of the columns, picking them out is cheaper than computing with all of them."""
+
+Columns: TypeAlias = IntArray | slice
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Spread:
-    """Coefficients (boxes, 1, k) for positive and negative entries of a row: `mean + half`, `mean - half`."""
+    """A coefficient for positive entries of a row and one for negative ones: `mean + half`, `mean - half`.
+
+    Arrays (boxes, 1, columns).
+    """
 
     mean: FloatArray
     half: FloatArray
 
-    def of(self, entries: FloatArray, sizes: FloatArray) -> FloatArray:
-        """The entries, each times its coefficient; `sizes` are their absolute values."""
-        product = entries * self.mean
-        if self.half.any():
-            product += sizes * self.half
-        return product
+    def __getitem__(self, columns: Columns) -> Spread:
+        return Spread(self.mean[..., columns], self.half[..., columns])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,12 +89,18 @@ class Maps:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelaxedPair:
-    """A layer of both networks, ready to be substituted; only the neurons that can matter are in it."""
+    """A layer of both networks, ready to be substituted; only the neurons that can matter are in it.
+
+    `curved` are the columns where two different planes meet or z enters in any box, `bent` those where two
+    different lines do; everywhere else a coefficient does not depend on the sign of the entry.
+    """
 
     kept: IntArray
-    alpha: Spread
-    beta: Spread
-    slope: Spread
+    curved: Columns
+    bent: Columns
+    alpha: Spread  # mean of all columns, half of the curved ones
+    beta: Spread  # of the curved columns
+    slope: Spread  # mean of all columns, half of the bent ones
     of_delta: Spread
     of_h: Spread
     weight: FloatArray  # (kept, kept of what it reads)
@@ -119,17 +132,31 @@ def maps(layer: CompiledLayer, read: tuple[Interval, Interval], kept: IntArray) 
     )
 
 
-def relax_pair(through: Maps, planes: Planes, lines: tuple[Line, Line]) -> RelaxedPair:
+def relax_pair(through: Maps, planes: Planes, lines: Lines) -> RelaxedPair:
     """The layer between planes, and the reference between a line above it and one above its negation."""
-    above, below = lines
-    slopes = np.stack([above.slope, below.slope])
-    of_delta = _constants(through, planes)
-    of_h = _constants(through, Planes(0.0 * slopes, slopes, np.stack([above.intercept, -below.intercept])))
+    slopes = lines.slope
+    lined = Planes(np.zeros_like(slopes), slopes, np.stack([lines.intercept[0], -lines.intercept[1]]))
+    of_delta, of_h = _constants(through, planes), _constants(through, lined)
     pairs = (planes.alpha, planes.beta, slopes, of_delta, of_h)
-    kept = np.flatnonzero(np.logical_or.reduce([(v != 0).any(axis=(0, 1)) for v in pairs]))
+    kept = np.flatnonzero(np.logical_or.reduce([_any(v != 0) for v in pairs]))
     alpha, beta, slope, delta, h = (_spread(v[..., kept]) for v in pairs)
     weight, gap, reference = (m[kept] for m in (through.weight, through.gap, through.reference))
-    return RelaxedPair(kept, alpha, beta, slope, delta, h, weight, gap, reference, through.tiny)
+    curved = _columns(_any(alpha.half != 0) | _any(beta.mean != 0) | _any(beta.half != 0))
+    bent = _columns(_any(slope.half != 0))
+    return RelaxedPair(
+        kept,
+        curved,
+        bent,
+        Spread(alpha.mean, alpha.half[..., curved]),
+        beta[curved],
+        Spread(slope.mean, slope.half[..., bent]),
+        delta,
+        h,
+        weight,
+        gap,
+        reference,
+        through.tiny,
+    )
 
 
 def start(through: Maps) -> Form:
@@ -142,16 +169,25 @@ def start(through: Maps) -> Form:
     )
 
 
+def identity(size: int, kept: IntArray) -> Form:
+    """The differences that a layer of so many neurons puts out, and their negations, over those kept."""
+    one = np.eye(size)[:, kept]
+    both = np.concatenate([one, -one])[None]
+    return Form(both, np.zeros_like(both), np.zeros((1, 2 * size)))
+
+
 def substitute(form: Form, layer: RelaxedPair) -> Form:
     """One layer backwards."""
     delta, h = form.delta, form.h
     delta_size, h_size = np.abs(delta), np.abs(h)
-    d = layer.alpha.of(delta, delta_size)
-    z = layer.slope.of(h, h_size)
-    z += layer.beta.of(delta, delta_size)
     added = _matvec(delta, layer.of_delta.mean) + _matvec(delta_size, layer.of_delta.half)
     added += _matvec(h, layer.of_h.mean) + _matvec(h_size, layer.of_h.half)
-    constant = add_up(add_up(form.constant, added), layer.tiny)
+    constant = raised(raised(form.constant + added) + layer.tiny)
+    d, z = delta * layer.alpha.mean, h * layer.slope.mean
+    z[..., layer.bent] += h_size[..., layer.bent] * layer.slope.half
+    size = delta_size[..., layer.curved]
+    d[..., layer.curved] += size * layer.alpha.half
+    z[..., layer.curved] += delta[..., layer.curved] * layer.beta.mean + size * layer.beta.half
     return Form(_times(d, layer.weight), _times(d, layer.gap) + _times(z, layer.reference), constant)
 
 
@@ -162,21 +198,21 @@ def over_x(form: Form, inputs: InputFacts) -> tuple[FloatArray, FloatArray]:
     error = _matvec(np.abs(form.h), inputs.scale * magnitude)
     if inputs.drift is None:
         mean, half = _middle(inputs.difference)
-        constant = add_up(constant, _matvec(form.delta, mean) + _matvec(np.abs(form.delta), half))
+        constant = raised(constant + (_matvec(form.delta, mean) + _matvec(np.abs(form.delta), half)))
     elif inputs.drift:
         rows = rows + form.delta * inputs.drift
         error = error + _matvec(np.abs(form.delta), abs(inputs.drift) * magnitude)
     terms = form.h.shape[-1]
     tiny = SMALLEST * 8 * (terms + magnitude.sum(axis=-1, keepdims=True))
     slack = inflate(8 * UNIT_ROUNDOFF * error + tiny, 2 * terms + 16)
-    return rows, add_up(constant, slack)
+    return rows, raised(constant + slack)
 
 
 def greatest(rows: FloatArray, constant: FloatArray, x: Interval) -> FloatArray:
     """The greatest value of the forms on a box."""
     mean, half = _middle(x)
     value = _matvec(rows, mean) + _matvec(np.abs(rows), half)
-    return add_up(add_up(constant, value), np.array(8 * SMALLEST * x.lower.shape[-1]))
+    return raised(raised(constant + value) + 8 * SMALLEST * x.lower.shape[-1])
 
 
 def _constants(through: Maps, planes: Planes) -> FloatArray:
@@ -194,6 +230,17 @@ def _constants(through: Maps, planes: Planes) -> FloatArray:
 def _spread(pair: FloatArray) -> Spread:
     """Two coefficients as mean and half-difference, (boxes, 1, m); NaN stays NaN."""
     return Spread((0.5 * pair[0] + 0.5 * pair[1])[:, None, :], (0.5 * pair[0] - 0.5 * pair[1])[:, None, :])
+
+
+def _any(where: BoolArray) -> BoolArray:
+    """In which columns it holds anywhere."""
+    return np.asarray(where.any(axis=tuple(range(where.ndim - 1))))
+
+
+def _columns(where: BoolArray) -> Columns:
+    """The columns where it holds; all of them if gathering would cost more than it saves."""
+    found = np.flatnonzero(where)
+    return found if len(found) <= WORTH_GATHERING * len(where) else slice(None)
 
 
 def _middle(x: Interval) -> tuple[FloatArray, FloatArray]:

@@ -15,7 +15,6 @@ The lower plane is the upper plane of the negated problem.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +23,7 @@ from qsmt.arith.outward import add_down, add_up
 from qsmt.arith.real import FloatArray
 from qsmt.dra.domain import BoolArray
 from qsmt.dra.hexagon import (
+    CORNERS,
     FLOOR_BOTTOM,
     FULL_LEFT,
     LEFT_BOTTOM,
@@ -38,6 +38,10 @@ from qsmt.facts import Interval
 
 FEW_STEPS = 2.0
 """Up to this many steps between the least and the greatest value, a rounding is more than its noise."""
+
+
+AT_ONCE = 512
+"""Neurons whose candidates are compared at once: few enough for a second-level cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,8 +60,10 @@ def planes(region: Hexagons, after: Interval) -> Planes:
     alpha, beta = np.where(passed, 1.0, 0.0), np.where(opposed, -1.0, 0.0)
     gamma = np.where(passed, region.noise, np.where(opposed, region.most, flat))
     several = ~passed & ~opposed & (after.lower != after.upper)
-    if several.any():
-        alpha[several], beta[several], gamma[several] = _tightest(region[several], flat[several])
+    neurons = np.nonzero(several)
+    for i in range(0, len(neurons[0]), AT_ONCE):
+        piece = tuple(axis[i : i + AT_ONCE] for axis in neurons)
+        alpha[piece], beta[piece], gamma[piece] = _tightest(region[piece], flat[piece])
     return Planes(alpha, beta, np.stack([gamma[0], -gamma[1]]))
 
 
@@ -74,31 +80,33 @@ def passes(region: Hexagons) -> BoolArray:
 def _tightest(region: Hexagons, flat: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The slopes with the least value at the centre, neuron by neuron; arrays (neurons,)."""
     at = vertices(region)
-    d, z = at.d[:4].mean(axis=0), at.z[:4].mean(axis=0)
-    alpha, beta, gamma, height = np.zeros_like(flat), np.zeros_like(flat), flat, flat
-    for slopes in _slopes(region, at):
-        constant = (at.phi - slopes[0] * at.d - slopes[1] * at.z).max(axis=0)
-        value = constant + slopes[0] * d + slopes[1] * z
-        better = value < height  # never where something is unknown
-        alpha, beta = np.where(better, slopes[0], alpha), np.where(better, slopes[1], beta)
-        gamma, height = np.where(better, constant, gamma), np.where(better, value, height)
-    slack = (1.0 + np.abs(alpha) + np.abs(beta)) * at.margin
-    flat_wins = (alpha == 0.0) & (beta == 0.0)
-    return alpha, beta, np.where(flat_wins, flat, add_up(gamma, slack))
+    alpha, beta = (np.stack(np.broadcast_arrays(*v)) for v in zip(*_slopes(region, at), strict=True))
+    gamma = (at.phi - alpha[:, None] * at.d - beta[:, None] * at.z).max(axis=1)
+    gamma = add_up(gamma, (1.0 + np.abs(alpha) + np.abs(beta)) * at.margin)
+    height = gamma + alpha * at.d[CORNERS].mean(axis=0) + beta * at.z[CORNERS].mean(axis=0)
+    height = np.where(height < flat, height, np.inf)  # never where something is unknown
+    best = np.argmin(height, axis=0)[None]
+    alpha, beta, gamma, height = (
+        np.take_along_axis(v, best, axis=0)[0] for v in (alpha, beta, gamma, height)
+    )
+    better = height < np.inf
+    return np.where(better, alpha, 0.0), np.where(better, beta, 0.0), np.where(better, gamma, flat)
 
 
-def _slopes(region: Hexagons, at: Vertices) -> Iterator[tuple[FloatArray | float, FloatArray | float]]:
+def _slopes(region: Hexagons, at: Vertices) -> list[tuple[FloatArray, FloatArray]]:
     """All candidates but the constant: pairs (alpha, beta), each within [-1, 1]."""
     d, s = region.d, region.s
-    yield _slope(np.maximum(d.upper, 0.0) - np.maximum(d.lower, 0.0), d.upper - d.lower), 0.0
-    yield from ((1.0, 0.0), (1.0, 1.0), (0.0, -1.0))
+    zero, one = np.zeros_like(d.lower), np.ones_like(d.lower)
+    share = _slope(np.maximum(d.upper, 0.0) - np.maximum(d.lower, 0.0), d.upper - d.lower)
     chord = _slope(region.quantized(s.upper) - region.quantized(s.lower), s.upper - s.lower)
-    yield from ((chord, chord), (chord, chord - 1.0))
-    for i, j in ((LEFT_TOP, FULL_LEFT), (FULL_LEFT, RIGHT_TOP), (LEFT_TOP, RIGHT_TOP)):
-        yield 0.0, _edge(at.z, at.phi, i, j)
+    crossed = ((LEFT_TOP, FULL_LEFT), (FULL_LEFT, RIGHT_TOP), (LEFT_TOP, RIGHT_TOP))
+    along = ((LEFT_BOTTOM, FLOOR_BOTTOM), (FLOOR_BOTTOM, RIGHT_BOTTOM), (LEFT_BOTTOM, RIGHT_BOTTOM))
     rest = at.phi - at.d
-    for i, j in ((LEFT_BOTTOM, FLOOR_BOTTOM), (FLOOR_BOTTOM, RIGHT_BOTTOM), (LEFT_BOTTOM, RIGHT_BOTTOM)):
-        yield 1.0, _edge(at.z, rest, i, j)
+    return [
+        *((share, zero), (one, zero), (one, one), (zero, -one), (chord, chord), (chord, chord - one)),
+        *((zero, _edge(at.z, at.phi, i, j)) for i, j in crossed),
+        *((one, _edge(at.z, rest, i, j)) for i, j in along),
+    ]
 
 
 def _edge(z: FloatArray, value: FloatArray, i: int, j: int) -> FloatArray:

@@ -14,14 +14,14 @@ from qsmt.arith.outward import float_down
 from qsmt.arith.real import IntArray
 from qsmt.dra.activation import Before
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem
-from qsmt.dra.deeppoly import Line, RelaxedLayer, lines_around, relax
-from qsmt.dra.domain import BoolArray, minus, negated, scaled, select
+from qsmt.dra.deeppoly import BoundedLayer, Lines, RelaxedLayer, lines_around, relax
+from qsmt.dra.domain import BoolArray, both, scaled, select
 from qsmt.dra.hexagon import Hexagons, hexagons
 from qsmt.dra.inputs import InputFacts
 from qsmt.dra.interval import Ranged
 from qsmt.dra.pairs import Maps, RelaxedPair, maps, relax_pair
 from qsmt.dra.planes import Planes, planes
-from qsmt.facts import Interval, LayerFacts, LinearForm
+from qsmt.facts import Interval, LayerFacts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,13 +49,25 @@ class Pre:
         kept = select(self.quantized.regular, met, self.quantized.interval)
         return replace(self, quantized=Ranged(kept, self.quantized.regular))
 
-    def meet(self, other: Pre) -> Pre:
-        """Two analyses of the same layer."""
+    def __getitem__(self, boxes: slice) -> Pre:
+        quantized = Ranged(self.quantized.interval[boxes], self.quantized.regular[boxes])
+        return Pre(self.reference[boxes], quantized, self.difference[boxes])
+
+    def meet_lanes(self, lanes: int) -> Pre:
+        """Of several analyses of the same boxes: the last one, met with all of them."""
+        regular = self.quantized.regular.copy()
+        size = len(regular) // lanes
+        regular[-size:] = regular.reshape(lanes, size, -1).any(axis=0)
+        quantized = Ranged(self.quantized.interval.meet_lanes(lanes), regular)
+        return Pre(self.reference.meet_lanes(lanes), quantized, self.difference.meet_lanes(lanes))
+
+    def put(self, boxes: slice, part: Pre) -> Pre:
+        """The same, but for these boxes."""
         quantized = Ranged(
-            self.quantized.interval.meet(other.quantized.interval),
-            self.quantized.regular | other.quantized.regular,
+            self.quantized.interval.put(boxes, part.quantized.interval), self.quantized.regular
         )
-        return Pre(self.reference.meet(other.reference), quantized, self.difference.meet(other.difference))
+        reference = self.reference.put(boxes, part.reference)
+        return Pre(reference, quantized, self.difference.put(boxes, part.difference))
 
 
 @dataclass(slots=True, eq=False)
@@ -64,13 +76,19 @@ class Trace:
 
     problem: CompiledProblem
     inputs: InputFacts
+    reference_alone: list[BoundedLayer]  # all layers of the reference by itself, once per box
     layers: list[LayerFacts] = field(default_factory=list)
-    pre: list[Pre] = field(default_factory=list)
+    known: list[Before] = field(default_factory=list)
     regular: list[BoolArray] = field(default_factory=list)  # where a quantized layer obeys its formula
-    form: LinearForm | None = None  # of the last layer's difference, before its activation
-    _reference: list[RelaxedLayer] = field(default_factory=list)
     _quantized: list[RelaxedLayer] = field(default_factory=list)
     _pairs: list[RelaxedPair] = field(default_factory=list)
+    _maps: list[Maps] = field(default_factory=list)
+
+    def add(self, facts: LayerFacts, known: Before, *, regular: BoolArray) -> None:
+        """The next layer is done; `known` says in real units what its activation reads."""
+        self.layers.append(facts)
+        self.known.append(known)
+        self.regular.append(regular)
 
     @property
     def next(self) -> CompiledLayer:
@@ -103,15 +121,7 @@ class Trace:
         """What layer i reads in the quantized network, in real units."""
         if i == 0:
             return scaled(self.inputs.quantized, self.problem.inputs.unit)
-        return scaled(self.layers[i - 1].quantized_post, self.problem.layers[i - 1].quantized.post_unit)
-
-    def relaxed_reference(self) -> list[RelaxedLayer]:
-        """The reference's layers so far, between lines."""
-        for i in range(len(self._reference), len(self.layers)):
-            side = self.problem.layers[i].reference
-            lines = lines_around(self.layers[i].reference_pre, side.activation.limits)
-            self._reference.append(relax(side.linear, lines, self.reference_read(i)))
-        return self._reference
+        return self.known[i - 1].quantized_post
 
     def relaxed_quantized(self) -> list[RelaxedLayer]:
         """The quantized network's layers so far, in real units, between lines."""
@@ -130,23 +140,30 @@ class Trace:
 
     def maps(self, i: int) -> Maps:
         """The affine maps of layer i, if all layers before it are relaxed."""
-        kept: IntArray = self._pairs[i - 1].kept if i else np.arange(self.inputs.x.lower.shape[-1])
-        return maps(self.problem.layers[i], (self.difference_read(i), self.reference_read(i)), kept)
+        if i == len(self._maps):
+            kept: IntArray = self._pairs[i - 1].kept if i else np.arange(self.inputs.x.lower.shape[-1])
+            read = (self.difference_read(i), self.reference_read(i))
+            self._maps.append(maps(self.problem.layers[i], read, kept))
+        return self._maps[i]
 
     def hexagons(self, i: int) -> Hexagons:
         """Where the activation of layer i is evaluated."""
         layer = self.problem.layers[i]
-        known = before(layer, self.layers[i])
         step = float_down(layer.quantized.post_unit) if layer.quantized.is_integer else 0.0
-        return hexagons(known, layer.quantized.activation, layer.reference.activation, step=step)
+        return hexagons(self.known[i], layer.quantized.activation, layer.reference.activation, step=step)
 
-    def _quantized_lines(self, i: int) -> tuple[Line, Line]:
+    def _quantized_lines(self, i: int) -> Lines:
         """Where a neuron does not obey its formula, its bounds are its lines."""
-        side, layer = self.problem.layers[i].quantized, self.layers[i]
-        pre, post = scaled(layer.quantized_pre, side.pre_unit), scaled(layer.quantized_post, side.post_unit)
-        upper, lower = lines_around(pre, side.activation.limits, side.activation.noise)
-        regular = self.regular[i]
-        return _constant_unless(regular, upper, post), _constant_unless(regular, lower, negated(post))
+        activation, known, regular = (
+            self.problem.layers[i].quantized.activation,
+            self.known[i],
+            self.regular[i],
+        )
+        found = lines_around(known.quantized, activation.limits, activation.noise)
+        if regular.all():
+            return found
+        ends = both(known.quantized_post).upper
+        return Lines(np.where(regular, found.slope, 0.0), np.where(regular, found.intercept, ends))
 
     def _planes(self, i: int) -> Planes:
         """Where a neuron does not obey its formula, its bounds are its planes."""
@@ -157,24 +174,3 @@ class Trace:
         flat = np.stack([after.upper, after.lower])
         alpha, beta = (np.where(regular, v, 0.0) for v in (found.alpha, found.beta))
         return Planes(alpha, beta, np.where(regular, found.gamma, flat))
-
-
-def before(layer: CompiledLayer, known: LayerFacts) -> Before:
-    """What is known of a layer's activation, in real units."""
-    return Before(
-        known.reference_pre,
-        scaled(known.quantized_pre, layer.quantized.pre_unit),
-        known.difference_pre,
-        scaled(known.quantized_post, layer.quantized.post_unit),
-    )
-
-
-def subtracted(layer: CompiledLayer, known: Pre) -> Interval:
-    """The difference of the two networks' bounds."""
-    return minus(scaled(known.quantized.interval, layer.quantized.pre_unit), known.reference)
-
-
-def _constant_unless(regular: BoolArray, line: Line, bound: Interval) -> Line:
-    if regular.all():
-        return line
-    return Line(np.where(regular, line.slope, 0.0), np.where(regular, line.intercept, bound.upper))

@@ -13,7 +13,7 @@ from qsmt.arith.outward import add_down, add_up, times_down, times_up
 from qsmt.arith.real import FloatArray, RealTensor
 from qsmt.dra import affine, deeppoly
 from qsmt.dra.affine import AffineMap, Approximation, affine_map, integer_map
-from qsmt.dra.deeppoly import RelaxedLayer, bounds, line_above, lines_around, relax
+from qsmt.dra.deeppoly import RelaxedLayer, bounds, lines_around, relax
 from qsmt.dra.domain import limits_between
 from qsmt.facts import Interval
 
@@ -191,23 +191,24 @@ def test_lines_lie_above_the_clamp() -> None:
         )
         ends = np.sort(rng.uniform(-9, 9, (2, 1, 60)) * rng.choice([1e-9, 1.0, 1e9], (2, 1, 60)), axis=0)
         z = Interval(ends[0], ends[1])
-        line = line_above(z, limits)
-        assert ((line.slope >= 0) & (line.slope <= 1)).all()
-        for j in range(60):
-            slope, intercept = Fraction(float(line.slope[0, j])), Fraction(float(line.intercept[0, j]))
-            least, greatest = (Fraction(float(e[0, j])) for e in ends)
-            inside = [v for v in (low, high) if v is not None and least <= v <= greatest]
-            corners = [least, greatest, (least + greatest) / 2, *map(Fraction, inside)]
-            for v in corners:
-                clamped = v if low is None else max(v, Fraction(low))
-                clamped = clamped if high is None else min(clamped, Fraction(high))
-                assert clamped <= slope * v + intercept
+        lines = lines_around(z, limits)
+        assert ((lines.slope >= 0) & (lines.slope <= 1)).all()
+        negated = [-v if v is not None else None for v in (high, low)]
+        for side, (floor, ceiling) in enumerate(((low, high), negated)):
+            for j in range(60):
+                slope, intercept = (Fraction(float(v[side, 0, j])) for v in (lines.slope, lines.intercept))
+                least, greatest = sorted((1 - 2 * side) * Fraction(float(e[0, j])) for e in ends)
+                inside = [v for v in (floor, ceiling) if v is not None and least <= v <= greatest]
+                for v in [least, greatest, (least + greatest) / 2, *map(Fraction, inside)]:
+                    clamped = v if floor is None else max(v, Fraction(floor))
+                    clamped = clamped if ceiling is None else min(clamped, Fraction(ceiling))
+                    assert clamped <= slope * v + intercept
 
 
 def test_a_stable_neuron_has_an_exact_line() -> None:
     z = Interval(np.array([[1.0, -3.0]]), np.array([[2.0, -1.0]]))
-    line = line_above(z, limits_between(Fraction(0), None))
-    assert line.slope.tolist() == [[1.0, 0.0]] and line.intercept.tolist() == [[0.0, 0.0]]
+    lines = lines_around(z, limits_between(Fraction(0), None))
+    assert (lines.slope == [[[1.0, 0.0]]] * 2).all() and (lines.intercept == 0.0).all()
 
 
 # --- without its slack, each of these is wrong -------------------------------------------------------------

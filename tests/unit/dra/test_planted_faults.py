@@ -11,11 +11,23 @@ import pytest
 
 from qsmt.arith.fixed import Overflow
 from qsmt.arith.rounding import Rounding
-from qsmt.dra import activation, analysis, compiled, deeppoly, inputs, interval, rounding
+from qsmt.dra import (
+    activation,
+    analysis,
+    compiled,
+    deeppoly,
+    domains,
+    inputs,
+    interval,
+    pairs,
+    rounding,
+    trace,
+)
 from qsmt.dra.analysis import analyze_region
 from qsmt.dra.compiled import CompiledLayer
-from qsmt.dra.domain import Limits
+from qsmt.dra.domain import Limits, plus
 from qsmt.dra.inputs import InputFacts
+from qsmt.dra.planes import Planes, planes
 from qsmt.facts import Interval
 from qsmt.problem import InputModel, Problem
 from tests.unit.dra.soundness import Range, executed, violations
@@ -69,6 +81,7 @@ def caught(pool: list[Executed]) -> list[str]:
 
 INFINITY = float("inf")
 BOUND_AT = activation._bound_at
+SPREAD = pairs._spread
 
 
 def in_layer(change: Callable[[CompiledLayer], CompiledLayer]) -> dict[str, Any]:
@@ -106,6 +119,18 @@ def signed_spread(self: Any, radius: Any, magnitude: Any) -> Any:
 def swapped(before: Any, quantized: Any, reference: Any) -> Interval:
     found = activation.difference_after(before, quantized, reference)
     return Interval(-found.upper, -found.lower)
+
+
+def passing_planes(region: Any, after: Any) -> Planes:
+    found = planes(region, after)
+    return Planes(np.ones_like(found.alpha), 0 * found.beta, 0 * found.gamma)
+
+
+def half_meet(bound: Interval, lanes: int) -> Interval:
+    size = len(bound.lower) // lanes
+    return Interval(
+        bound.lower.copy(), np.tile(bound.upper.reshape(lanes, size, -1).min(axis=0) * 0.5, (lanes, 1))
+    )
 
 
 FAULTS: dict[str, dict[str, Any]] = {
@@ -175,6 +200,20 @@ FAULTS: dict[str, dict[str, Any]] = {
     # DeepPoly
     "lines without intercept": {"qsmt.dra.deeppoly._gap": lambda at, slope, limits: 0 * (slope + at.lower)},
     "chords that are too flat": {"qsmt.dra.deeppoly._constant": lambda line, bias, _: line.slope * bias},
+    "the quantized network's lines know no noise": {
+        "qsmt.dra.trace.lines_around": lambda z, limits, noise=(0.0, 0.0): deeppoly.lines_around(z, limits)
+    },
+    "the reference's form is not negated": {"qsmt.dra.domains._swapped": lambda forms, *, axis: forms},
+    # joint back-substitution
+    "every plane passes the difference on": {"qsmt.dra.trace.planes": passing_planes},
+    "a row's sign does not matter": {
+        "qsmt.dra.pairs._spread": lambda pair: SPREAD(0.5 * (pair + pair[::-1]))
+    },
+    "mutual tightening adds where it should subtract": {
+        "qsmt.dra.domains.tightened": lambda z, d, s: (z.meet(plus(s, d)), d, s)
+    },
+    # lanes
+    "lanes meet in half of what they share": {"qsmt.facts.Interval.meet_lanes": half_meet},
     "negative rows take the upper line": {
         "qsmt.dra.deeppoly._matvec": lambda rows, v: np.matmul(np.abs(rows), v[..., None])[..., 0]
     },
@@ -194,5 +233,5 @@ def test_a_fault_is_caught(name: str, pool: list[Executed], monkeypatch: pytest.
 
 def test_every_module_with_a_rule_has_a_fault() -> None:
     targets = " ".join(target for fault in FAULTS.values() for target in fault)
-    modules = (activation, analysis, compiled, deeppoly, inputs, interval, rounding)
+    modules = (activation, analysis, compiled, deeppoly, domains, inputs, interval, pairs, rounding, trace)
     assert all(module.__name__ in targets for module in modules)

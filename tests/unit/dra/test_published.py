@@ -109,18 +109,33 @@ def test_bounds_are_rounded_outward() -> None:
 
 @pytest.mark.parametrize("bits", [4, 6, 8, 10])
 @pytest.mark.parametrize("name", ["P1_mnist_784-100-10", "P2_mnist_784-100-100-10"])
-def test_interval_mode_is_not_looser_than_published(name: str, bits: int) -> None:
-    """Mode for mode, image by image (radius 3, the predicted class): the sum of the hidden widths too."""
-    folder = shared_data()
-    rows = csv.DictReader((folder / "qebverif" / "published_widths.csv").read_text().splitlines())
-    wanted = [r for r in rows if (r["network"], r["bits"], r["mode"]) == (name[:2], str(bits), "interval")]
-    images = {int(i): (int(label), pixels) for i, label, *pixels in mnist_images()}
+def test_no_mode_is_looser_than_published(name: str, bits: int) -> None:
+    """Radius 3, the predicted class. Interval mode image by image, hidden widths too; symbolic and best on the mean.
+
+    The published implementation does not round outward, and rounds some bounds to the hidden grid, which is
+    unsound: on single images at Q = 4 it prints a little less than the sound interval.
+    """
     problem = published(f"qebverif/{name}.onnx", bits, [0] * 784, [0] * 784)
-    assert len(wanted) == 30
-    for row in wanted[::5]:
+    images = {int(i): (int(label), pixels) for i, label, *pixels in mnist_images()}
+    rows = [r for r in published_widths() if (r["network"], r["bits"]) == (name[:2], str(bits))]
+    ratios: dict[Mode, list[float]] = {mode: [] for mode in Mode}
+    for row in [r for r in rows if r["mode"] == "interval"][::5]:
         label, pixels = images[int(row["mnist_test_id"])]
         x = np.array([[float(v) for v in pixels]])
-        facts = analyze(problem, Boxes(np.maximum(x - 3, 0), np.minimum(x + 3, 255)))[0]
-        hidden = sum(float(layer.difference_post.width.sum()) for layer in facts.layers[:-1])
-        assert facts.difference.width[label] <= float(row["output_width"]) * (1 + 1e-6)
+        boxes = Boxes(np.maximum(x - 3, 0), np.minimum(x + 3, 255))
+        facts = {mode: analyze(problem, boxes, mode)[0] for mode in Mode}
+        interval = facts[Mode.INTERVAL]
+        hidden = sum(float(layer.difference_post.width.sum()) for layer in interval.layers[:-1])
+        assert interval.difference.width[label] <= float(row["output_width"]) * (1 + 1e-6)
         assert hidden <= float(row["hidden_width_sum"]) * (1 + 1e-6)
+        same_image = [r for r in rows if r["mnist_test_id"] == row["mnist_test_id"]]
+        symbolic = next(float(r["output_width"]) for r in same_image if r["mode"] == "symbolic")
+        for mode in Mode:
+            ratios[mode].append(facts[mode].difference.width[label] / symbolic)
+    assert np.mean(ratios[Mode.SYMBOLIC]) < 1.02
+    assert np.mean(ratios[Mode.BEST]) < {4: 1.0, 6: 0.9, 8: 0.6, 10: 0.5}[bits]
+
+
+def published_widths() -> list[dict[str, str]]:
+    text = (shared_data() / "qebverif" / "published_widths.csv").read_text()
+    return list(csv.DictReader(text.splitlines()))
