@@ -60,7 +60,7 @@ class Ascent:
     ) -> FloatArray:
         """Move along the coordinates that gain most, as long as that gains anything."""
         best, value, share = start, -np.inf, FIRST_SHARE
-        for _ in range(rounds):
+        for _ in range(rounds if len(self._free) else 0):
             points = self._together(best, goal, share)
             gains = goal.side * self.differences(points)[:, goal.output]
             top = int(gains.argmax())
