@@ -55,8 +55,9 @@ class Batch:
 
     @property
     def points(self) -> FloatArray:
-        """How many integer points each box holds, as doubles."""
-        count: FloatArray = (self.upper - self.lower + 1).prod(axis=1)
+        """How many integer points each box holds, as doubles; infinity is a number of them too."""
+        with np.errstate(over="ignore"):
+            count: FloatArray = (self.upper - self.lower + 1).prod(axis=1)
         return count
 
     def within(self, bounds: Interval, rise: FloatArray) -> Batch:

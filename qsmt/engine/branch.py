@@ -62,6 +62,12 @@ MAX_LEAF = 2.0**40
 MAX_OPEN_VALUES = 2**27
 """Numbers in the pool; beyond, the newest boxes go first, so that it hardly grows any more."""
 
+MAX_COUNTED = 2**53
+"""Up to here, sums of counts are exact in doubles."""
+
+SHARE_LOST = 1e-9
+"""What rounding may take away from a sum of shares."""
+
 EXACT_AT_ONCE = 64
 """Doubtful points executed exactly in one go."""
 
@@ -229,16 +235,21 @@ class Search:
         return measure
 
     def _measure(self, batch: Batch) -> FloatArray:
-        """Points of a grid; of reals, the share of the region's volume."""
-        if self._grid:
+        """Points of a grid; of reals, and of more points than doubles count, the share of the region."""
+        if self._countable:
             return batch.points
-        free = self.crew.prepared.free
-        share: FloatArray = ((batch.upper - batch.lower)[:, free] / self._width[free]).prod(axis=1)
+        free, more = self.crew.prepared.free, 1.0 if self._grid else 0.0
+        extent = (batch.upper - batch.lower)[:, free] + more
+        share: FloatArray = (extent / (self._width[free] + more)).prod(axis=1)
         return share
 
     @property
+    def _countable(self) -> bool:
+        return self._grid and (self.run.problem.region.points or 0) < MAX_COUNTED
+
+    @property
     def _total(self) -> float:
-        return float(self._measure(whole(self.run.problem.region, len(self._outputs)))[0])
+        return float(self.run.problem.region.points or 0) if self._countable else 1.0
 
     def check_nothing_is_lost(self) -> None:
         """Open and closed boxes together are the region.
@@ -250,8 +261,7 @@ class Search:
         parts = self.tally.closed + float(
             self._measure(self.pool.all).sum() + self._measure(self.stuck).sum()
         )
-        allowed = 0.0 if self._grid and total < 2**53 else 1e-9 * total
-        if not abs(parts - total) <= allowed:
+        if not abs(parts - total) <= (0.0 if self._countable else SHARE_LOST):
             raise SoundnessError(f"the boxes of the search make up {parts!r} of a region of {total!r}")
 
     def _excess(self, bounds: Interval) -> FloatArray:

@@ -102,6 +102,16 @@ def test_time_that_is_up_is_the_reason(cost: Callable[[Costs], None]) -> None:
     assert_holds(problem, found)
 
 
+def test_a_grid_of_more_points_than_doubles_count_is_bounded_all_the_same() -> None:
+    problem = random_problem(1, Recipe(sizes=(400, 4, 1), radius=3))
+    assert (problem.region.points or 0) > 10**300
+    found = bound(problem, Options(jobs=1, timeout_s=3))
+    assert found.reason == "time was up"
+    (output,) = found.outputs
+    assert output.extremes is not None
+    assert output.certified[0] <= output.extremes[0] <= output.extremes[1] <= output.certified[1]
+
+
 def test_a_plateau_of_ties_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every point ties with the maximum: only so many are executed exactly."""
     monkeypatch.setattr("qsmt.engine.bound.EXACT_POINTS", 8)
