@@ -62,7 +62,7 @@ type: $(STAMP) ## mypy --strict
 bench: $(STAMP) ## the benchmarks, one family after the other
 	@$(BIN)/python -m benchmarks.run
 
-bench-%: $(STAMP) ## one family: bench-pendulum, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist
+bench-%: $(STAMP) ## one family: bench-pendulum, bench-exact, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist
 	@$(BIN)/python -m benchmarks.run $*
 
 clean: ## remove .venv and everything that was built or cached

@@ -6,6 +6,7 @@ where they are absent; what the project ships is always there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,23 @@ def pendulum() -> Iterator[Instance]:
                 flags = ("--bits", str(bits), "--box", box, "--bound", bound, "--encoding", encoding)
                 timed = ("--timeout", "30", "--cross-check", "off")
                 yield Instance("pendulum", f"{bits} bits, {box}, {encoding}", (network, *flags, *timed))
+
+
+LARGE_RADII = {"q8": (28, 32, 40, 48, 56, 64), "q4": (28, 40, 52, 64)}
+"""Boxes of 10^7 to 3 * 10^8 points for the shipped controller."""
+
+
+def exact() -> Iterator[Instance]:
+    """The exact extremes of the shipped controller's error on grids of many points."""
+    folder = EXAMPLES / "pendulum"
+    for form, radii in LARGE_RADII.items():
+        text = (folder / f"pendulum-{form}.toml").read_text()
+        text = text.replace('"pendulum.onnx"', f'"{folder / "pendulum.onnx"}"')
+        for radius in radii:
+            ends = {"lower": [-radius] * 4, "upper": [radius] * 4}
+            problem = re.sub(r"(lower|upper) = .*", lambda m, e=ends: f"{m[1]} = {e[m[1]]}", text)
+            name = f"pendulum-{form}, {(2 * radius + 1) ** 4:,} points"
+            yield Instance("exact", name, ("--timeout", "600"), command="bound", problem=problem)
 
 
 ARCH_BOXES = {
@@ -87,6 +105,7 @@ def mnist() -> Iterator[Instance]:
 
 FAMILIES = {
     "pendulum": pendulum,
+    "exact": exact,
     "arch": arch,
     "acas": acas,
     "properties": acas_properties,
