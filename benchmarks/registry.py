@@ -51,8 +51,8 @@ def exact() -> Iterator[Instance]:
         text = (folder / f"pendulum-{form}.toml").read_text()
         text = text.replace('"pendulum.onnx"', f'"{folder / "pendulum.onnx"}"')
         for radius in radii:
-            ends = {"lower": [-radius] * 4, "upper": [radius] * 4}
-            problem = re.sub(r"(lower|upper) = .*", lambda m, e=ends: f"{m[1]} = {e[m[1]]}", text)
+            lower, upper = f"lower = {[-radius] * 4}", f"upper = {[radius] * 4}"
+            problem = re.sub(r"upper = .*", upper, re.sub(r"lower = .*", lower, text))
             name = f"pendulum-{form}, {(2 * radius + 1) ** 4:,} points"
             yield Instance("exact", name, ("--timeout", "600"), command="bound", problem=problem)
 
