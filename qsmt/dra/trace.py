@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from qsmt.arith.outward import float_down
-from qsmt.arith.real import IntArray
+from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.activation import Before
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem
 from qsmt.dra.deeppoly import BoundedLayer, Lines, RelaxedLayer, lines_around, relax
@@ -80,6 +80,9 @@ class Trace:
     layers: list[LayerFacts] = field(default_factory=list)
     known: list[Before] = field(default_factory=list)
     regular: list[BoolArray] = field(default_factory=list)  # where a quantized layer obeys its formula
+    form: tuple[FloatArray, FloatArray] | None = (
+        None  # of the latest difference before its activation, over x
+    )
     _quantized: list[RelaxedLayer] = field(default_factory=list)
     _pairs: list[RelaxedPair] = field(default_factory=list)
     _maps: list[Maps] = field(default_factory=list)
