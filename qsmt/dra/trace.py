@@ -5,6 +5,7 @@ The relaxations of a layer are made once, when a domain first asks for them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -55,19 +56,25 @@ class Pre:
 
     def meet_lanes(self, lanes: int) -> Pre:
         """Of several analyses of the same boxes: the last one, met with all of them."""
+        if lanes == 1:
+            return self
         regular = self.quantized.regular.copy()
         size = len(regular) // lanes
         regular[-size:] = regular.reshape(lanes, size, -1).any(axis=0)
         quantized = Ranged(self.quantized.interval.meet_lanes(lanes), regular)
         return Pre(self.reference.meet_lanes(lanes), quantized, self.difference.meet_lanes(lanes))
 
-    def put(self, boxes: slice, part: Pre) -> Pre:
-        """The same, but for these boxes."""
+    @staticmethod
+    def joined(parts: Sequence[Pre]) -> Pre:
+        """Parts of a batch, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
         quantized = Ranged(
-            self.quantized.interval.put(boxes, part.quantized.interval), self.quantized.regular
+            Interval.joined([part.quantized.interval for part in parts]),
+            np.concatenate([part.quantized.regular for part in parts]),
         )
-        reference = self.reference.put(boxes, part.reference)
-        return Pre(reference, quantized, self.difference.put(boxes, part.difference))
+        reference = Interval.joined([part.reference for part in parts])
+        return Pre(reference, quantized, Interval.joined([part.difference for part in parts]))
 
 
 @dataclass(slots=True, eq=False)
