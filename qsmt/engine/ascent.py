@@ -1,8 +1,9 @@
 """Ascent: from one input to others with a larger difference, in doubles; nothing is proved by it.
 
-Every round tries every coordinate by itself, and then the best single moves together, 1, 2, 4, ... of them: on
-a few inputs that is coordinate ascent, on an image it reaches far in a few rounds, as a step along the signs
-of the gradient would; and steps of the quantized network, whose gradient is zero, do not stop it.
+Every round tries every coordinate by itself: to its ends, one step, and a share of its width. Then it tries
+several together: the best single moves, 1, 2, 4, ... of them, which on an image reach far in a few rounds; and
+steps of several lengths along the slope, which follow a ridge that lies across the coordinates. When nothing
+gains any more, the share becomes smaller.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from qsmt.problem import InputModel, Problem
 
 MAX_ROUNDS = 200
 """Rounds of one ascent."""
+
+FIRST_SHARE, LAST_SHARE, FINER = 1 / 4, 2.0**-13, 1 / 4
+"""Of the width of the region: the first moves, the last ones, and what they shrink by."""
+
+LENGTHS = 2.0 ** np.arange(-3, 5)
+"""Steps along the slope, in shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,7 @@ class Ascent:
         self.lower = np.array([float(v) for v in problem.region.lower])
         self.upper = np.array([float(v) for v in problem.region.upper])
         self._free = np.flatnonzero(self.upper > self.lower)
+        self._width = (self.upper - self.lower)[self._free]
         self._grid = problem.region.model is InputModel.GRID
         self._step = _code_step(problem)
         self._most = most
@@ -51,14 +59,19 @@ class Ascent:
         self, start: FloatArray, goal: Goal, *, rounds: int = MAX_ROUNDS, deadline: float = np.inf
     ) -> FloatArray:
         """Move along the coordinates that gain most, as long as that gains anything."""
-        best, value = start, -np.inf
-        for _ in range(rounds):
-            points = self._together(best, goal)
+        best, value, share = start, -np.inf, FIRST_SHARE
+        for _ in range(rounds if len(self._free) else 0):
+            points = self._together(best, goal, share)
             gains = goal.side * self.differences(points)[:, goal.output]
             top = int(gains.argmax())
-            if gains[top] <= value or self.exhausted or time.monotonic() > deadline:
+            if self.exhausted or time.monotonic() > deadline:
                 break
-            best, value = points[top], float(gains[top])
+            if gains[top] > value:
+                best, value = points[top], float(gains[top])
+            elif share > LAST_SHARE and (share * self._width).max() > self._step:
+                share *= FINER
+            else:
+                break
         return best
 
     def differences(self, points: FloatArray) -> FloatArray:
@@ -70,29 +83,45 @@ class Ascent:
         """The nearest inputs of the region."""
         return np.clip(np.rint(points) if self._grid else points, self.lower, self.upper)
 
-    def _together(self, point: FloatArray, goal: Goal) -> FloatArray:
-        """The point itself, and the best moves of single coordinates: the first one, the first two, four, ..."""
-        targets = self._targets(point)
+    def _together(self, point: FloatArray, goal: Goal, share: float) -> FloatArray:
+        """The point itself, and what single moves suggest to try together."""
+        targets = self._targets(point, share)
         moved = np.repeat(point[None, :], 1 + targets.size, axis=0)
         rows = 1 + np.arange(targets.size).reshape(targets.shape)
         moved[rows, self._free] = targets
         gains = goal.side * self.differences(moved)[:, goal.output]
-        choice = gains[rows].argmax(axis=0)
-        arms = np.arange(len(self._free))
-        order = np.argsort(-gains[rows[choice, arms]], kind="stable")
-        order = order[gains[rows[choice, arms]][order] > gains[0]]
+        single = gains[rows] - gains[0]
+        along = self._along(point, share, slope=single[-1] - single[-2])
+        return np.concatenate([point[None, :], self._best_moves(point, targets, single), along])
+
+    def _best_moves(self, point: FloatArray, targets: FloatArray, single: FloatArray) -> FloatArray:
+        """The best moves of single coordinates: the first one, the first two, four, ... and all that gain."""
+        choice, arms = single.argmax(axis=0), np.arange(len(self._free))
+        gain = single[choice, arms]
+        order = np.argsort(-gain, kind="stable")
+        order = order[gain[order] > 0]
         counts = [2**k for k in range(len(order).bit_length())] + [len(order)]
-        points = np.repeat(point[None, :], 1 + len(counts), axis=0)
-        for row, count in enumerate(counts, start=1):
+        points = np.repeat(point[None, :], len(counts), axis=0)
+        for row, count in enumerate(counts):
             first = order[:count]
             points[row, self._free[first]] = targets[choice[first], first]
         return points
 
-    def _targets(self, point: FloatArray) -> FloatArray:
-        """Where each free coordinate may move, (6, free): to its ends, a little, and halfway to them."""
+    def _along(self, point: FloatArray, share: float, slope: FloatArray) -> FloatArray:
+        """Steps along the slope, measured in widths."""
+        steepest = np.abs(slope).max(initial=0.0)
+        if not 0 < steepest < np.inf:
+            return point[None, :]
+        points = np.repeat(point[None, :], len(LENGTHS), axis=0)
+        points[:, self._free] += share * LENGTHS[:, None] * (slope / steepest * self._width)
+        return self.snapped(points)
+
+    def _targets(self, point: FloatArray, share: float) -> FloatArray:
+        """Where each free coordinate may move, (6, free): to its ends, one step, and a share of its width."""
         low, high, here = self.lower[self._free], self.upper[self._free], point[self._free]
         step = np.maximum(self._step, np.spacing(np.abs(here)))
-        targets = np.array([low, high, here - step, here + step, (here + low) / 2, (here + high) / 2])
+        wide = np.maximum(share * self._width, step)
+        targets = np.array([low, high, here - step, here + step, here - wide, here + wide])
         moved: FloatArray = np.clip(np.rint(targets) if self._grid else targets, low, high)
         return moved
 
@@ -103,4 +132,4 @@ def _code_step(problem: Problem) -> float:
     if problem.region.model is InputModel.GRID:
         return 1.0
     widest = max(float(b - a) for a, b in zip(problem.region.lower, problem.region.upper, strict=True))
-    return float(kind.scale / problem.input_scale) / 2 if isinstance(kind, Fixed) else widest / 64
+    return float(kind.scale / problem.input_scale) / 2 if isinstance(kind, Fixed) else widest * LAST_SHARE

@@ -318,8 +318,7 @@ class Search:
         """Execute doubtful points exactly, the worst first; bounds of all, None if that was not finished."""
         points, bounds, executed = found.doubtful, found.bounds, 0
         result = empty(len(self._outputs))
-        if len(points):
-            self._scout.witness(found.seen)
+        self._scout.witness(found.seen)
         while len(points):
             settled = inside(bounds, self.policy.limits()) | (executed >= self.policy.exact_points)
             result = union(result, hull(bounds, settled))
@@ -333,6 +332,15 @@ class Search:
             others[worst] = False
             points, bounds = points[others], _rows(bounds, others)
         return None if self._interrupted else result
+
+    def finish(self) -> None:
+        """Witness the largest differences that were seen, and see that no box is missing.
+
+        Raises:
+            SoundnessError: open and closed boxes do not make up the region.
+        """
+        self._scout.witness_the_best()
+        self.check_nothing_is_lost()
 
     # --- what is left ---
 

@@ -23,7 +23,7 @@ from qsmt.verdict import Falsified
 SAMPLES = 512
 """Random points, and as many random corners."""
 
-STARTS = 4
+STARTS = 3
 """Ascents per output and side, from the best samples."""
 
 MAX_PRODUCTS = 2.0**33

@@ -14,7 +14,7 @@ from qsmt.arith.outward import float_down, float_up
 from qsmt.arith.real import FloatArray
 from qsmt.engine.ascent import Ascent, Goal
 from qsmt.engine.investigation import Investigation
-from qsmt.engine.leaves import Seen, empty, union
+from qsmt.engine.leaves import Seen, best, empty, union
 from qsmt.engine.pieces import MAX_PROBED, Prepared
 from qsmt.facts import Interval
 
@@ -35,6 +35,7 @@ class Scout:
     limits: Callable[[], Interval]
     weight: FloatArray
     _ascent: Ascent = field(init=False)
+    _best: Seen | None = None
 
     def __post_init__(self) -> None:
         self._ascent = Ascent(self.run.problem, self.prepared.interpreter)
@@ -50,6 +51,7 @@ class Scout:
 
     def witness(self, seen: Seen) -> None:
         """Execute the extremes that promise a violation, or a much larger difference than any before."""
+        self._best = seen if self._best is None else best([self._best, seen])
         limits, size = self.limits(), len(self.prepared.outputs)
         for k, found in enumerate(self.run.outputs):
             (low, high), (least, greatest) = found.certified, found.reached
@@ -59,6 +61,15 @@ class Scout:
             rows = [row for row, far in zip((k, size + k), promising, strict=True) if far]
             if rows:
                 self.run.observe([self.run.exact(p) for p in seen.points[rows]])
+
+    def witness_the_best(self) -> None:
+        """Execute the extremes of all that was ever seen, where they are larger than any executed."""
+        if self._best is None:
+            return
+        size = len(self.prepared.outputs)
+        least, greatest = np.array([found.reached for found in self.run.outputs]).T
+        further = np.concatenate([self._best.values[:size] < least, self._best.values[size:] > greatest])
+        self.run.observe([self.run.exact(p) for p in self._best.points[further]])
 
     def climbed(self, seen: Seen) -> Seen:
         """The extremes, of which the nearest to a limit are moved to where ascents from them end."""

@@ -68,7 +68,7 @@ def pursue(run: Investigation, policy: Policy, crew: Crew, *, purpose: str) -> S
         _tell(run, found, time.monotonic() - begun)
         if checkpoint is not None:
             checkpoint.save_now_and_then(found)
-    found.check_nothing_is_lost()
+    found.finish()
     if checkpoint is not None:
         checkpoint.save(found)
     return found

@@ -77,6 +77,19 @@ def test_the_verdict_is_right_on_both_sides_of_the_maximum(
     assert abs(below.witness.difference) == worst
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_where_every_point_is_run_the_extremes_are_witnessed(
+    seed: int, cost: Callable[[Costs], None]
+) -> None:
+    cost(RUNNING)
+    problem = random_problem(seed, Recipe(sizes=(3, 4, 2)))
+    search = started(with_bound(problem, true_maximum(problem)))
+    while not search.done:
+        search.step()
+    search.finish()
+    assert [o.extremes for o in search.run.outputs] == [true_range(problem, i) for i in range(2)]
+
+
 @pytest.mark.parametrize("model", InputModel)
 @pytest.mark.parametrize("seed", range(4))
 def test_what_is_certified_holds_after_every_step(
