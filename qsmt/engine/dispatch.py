@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from qsmt.dra.stability import unstable
-from qsmt.encoding import Encoding, Query, QueryAnswer, answer, encodings, load
+from qsmt.encoding import Encoding, Query, QueryAnswer, answer, backend, encodings, load
 from qsmt.engine.crosscheck import Comparison, compare
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import (
@@ -70,10 +70,10 @@ def solve_residual(run: Investigation) -> tuple[str, dict[str, Any]]:
     proved = len(trust) - 1
     if proved == len(queries):
         run.verify(trust)
+    remarks = list(solvers.remarks)
     figures = {"queries": len(queries), "unsat": proved, "cross_checks": [c.figures for c in comparisons]}
-    return f"asked {asked} of {len(queries)} residual queries, {proved} have no solution" + said(
-        comparisons
-    ), figures
+    summary = f"asked {asked} of {len(queries)} residual queries, {proved} have no solution"
+    return "; ".join([summary + said(comparisons), *remarks]), figures | {"remarks": remarks}
 
 
 def said(comparisons: Sequence[Comparison]) -> str:
@@ -106,6 +106,7 @@ class Solvers:
         self._workers: dict[str, Worker] = {}
         self._stack = ExitStack()
         self._asked: dict[tuple[str, str], Backend[Any]] = {}
+        self.remarks: dict[str, None] = {}  # in order, each once
 
     def __enter__(self) -> Solvers:
         return self
@@ -115,18 +116,18 @@ class Solvers:
 
     def ask(self, choice: Choice, query: Query, seconds: float) -> QueryAnswer:
         """The replayed answer of one solver to one query; a failure of any kind is "unknown"."""
-        self._asked[choice.encoding.name, choice.backend.name] = choice.backend
         begun = time.monotonic()
         limits = Limits(seconds, self._options.memory_mib, seed=self._options.seed)
         arguments = (query, choice.encoding.name, choice.backend.name, limits)
         try:
-            status, witness, reason = self._worker(str(choice)).call(answer, arguments, timeout_s=seconds + 1)
+            found: QueryAnswer = self._worker(str(choice)).call(answer, arguments, timeout_s=seconds + 1)
         except CallFailed as failure:
-            status, witness, reason = Status.UNKNOWN, None, f"{choice}: {failure}"
-        found = QueryAnswer(
-            status, choice.encoding.name, choice.backend.name, time.monotonic() - begun, witness, reason
-        )
-        return replayed(query, found)
+            names, reason = (choice.encoding.name, choice.backend.name), f"{choice}: {failure}"
+            found = QueryAnswer(Status.UNKNOWN, *names, 0.0, reason=reason)
+        if found.remark:
+            self.remarks[found.remark] = None
+        self._asked[choice.encoding.name, found.backend] = backend(choice.encoding, found.backend)
+        return replayed(query, replace(found, seconds=time.monotonic() - begun))
 
     def backend(self, found: QueryAnswer) -> Backend[Any]:
         """Whose answer this is."""
