@@ -12,7 +12,7 @@ encoding `milp` with its option `links`, wherever an encoding is named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from functools import cache
@@ -28,6 +28,12 @@ from qsmt.problem import Problem
 from qsmt.solver.base import Backend, Limits, SizeLimited, Status
 
 GROUP = "qsmt.encodings"
+
+LEAST_S = 0.05
+"""However long encoding takes, a solver gets this much."""
+
+STOPS_AFTER = 0.9
+"""A solver is told to stop after this share of its time: on large models it takes a while to do so."""
 
 OPTION = "+"
 """Between the name of an encoding and that of an option."""
@@ -192,10 +198,14 @@ def answer(query: Query, encoding_name: str, backend_name: str, limits: Limits) 
 def answers(
     query: Query, encoding_name: str, backend_names: Sequence[str], limits: Limits
 ) -> list[QueryAnswer]:
-    """The answers of several backends to one query, which is encoded once. Runs in a worker process."""
-    encoding = load(encoding_name)
+    """The answers of several backends to one query, which is encoded once. Runs in a worker process.
+
+    What encoding takes is taken off each solver's time: it should end by itself, or its reasons are lost.
+    """
+    begun, encoding = monotonic(), load(encoding_name)
     encoded = encoding.encode(query)
-    return [_solved(encoding, encoded, backend(encoding, name), limits) for name in backend_names]
+    left = replace(limits, wall_s=max(STOPS_AFTER * limits.wall_s - (monotonic() - begun), LEAST_S))
+    return [_solved(encoding, encoded, backend(encoding, name), left) for name in backend_names]
 
 
 def _solved(encoding: Encoding, encoded: Encoded, named: Backend[Any], limits: Limits) -> QueryAnswer:

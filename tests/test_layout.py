@@ -204,7 +204,7 @@ def texts() -> Iterator[tuple[str, str]]:
         folders[:] = [
             f for f in folders if f not in GENERATED and not re.fullmatch(r"\..*(cache|hypothesis)", f)
         ]
-        for path in (Path(folder) / name for name in files):
+        for path in (Path(folder) / name for name in files if name not in GENERATED):
             try:
                 yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
             except UnicodeDecodeError:
