@@ -6,8 +6,8 @@ Integer networks are encoded exactly, without tolerances (see `steps` and `bigm`
 network have the exact rationals as coefficients. Solvers then compute in floats: a claim of theirs that no
 x exists is a numerical one, and a claimed x is replayed by the caller.
 
-The program has the solutions of the query, except that it may have more of them where a strict bound has
-to become a closed row (see `gap`), or where real inputs tie between two codes (see `inputs`). `Encoded`
+The program has the solutions of the query, except that it may have more of them where a strict bound is too
+close to what floats can tell apart (see `gap`), or where real inputs tie between two codes (see `inputs`). `Encoded`
 says which holds for a query.
 """
 
@@ -29,8 +29,8 @@ from qsmt.solver.base import Backend
 from qsmt_milp import inputs
 from qsmt_milp.backends.gurobi import GurobiBackend, has_full_licence
 from qsmt_milp.backends.highs import HighsBackend
-from qsmt_milp.gap import CLEAR, step
-from qsmt_milp.model import Builder, Linear, Model
+from qsmt_milp.gap import step, uncertainty
+from qsmt_milp.model import Builder, Exact, Linear, Model
 from qsmt_milp.mps import write_mps
 from qsmt_milp.ranges import RULES as RANGE_RULES
 from qsmt_milp.ranges import Ranges, excess, ranges
@@ -79,10 +79,13 @@ class MilpEncoding:
             raise BackendError(f"the milp encoding refuses this query: {obstacle}")
         problem, builder = query.problem, Builder()
         difference = put_difference(builder, query)
-        gap = step(problem, query.bound)
-        put_threshold(builder, difference, bound=query.bound, gap=gap)
-        enough = query.bound + CLEAR if gap is None else None
-        fidelity = Fidelity.OVER if gap is None else Fidelity.EXACT
+        gap, slack = step(problem, query.bound), uncertainty(difference, builder.variables)
+        if gap is None or gap < 2 * slack:
+            put_threshold(builder, difference, limit=query.bound - slack)
+            enough, fidelity = query.bound + slack, Fidelity.OVER
+        else:
+            put_threshold(builder, difference, limit=query.bound + gap / 2)
+            enough, fidelity = None, Fidelity.EXACT
         return MilpEncoded(problem, builder.model(str(query), difference, enough), fidelity)
 
     def backends(self) -> Sequence[Backend[Any]]:
@@ -101,9 +104,9 @@ def put_difference(builder: Builder, query: Query) -> Linear:
     return (q * _unit(problem) - r) * query.side
 
 
-def put_threshold(builder: Builder, difference: Linear, *, bound: Fraction, gap: Fraction | None) -> None:
-    """The row `difference > bound`: half a gap above it, or closed if there is none."""
-    builder.at_least("threshold", difference, bound if gap is None else bound + gap / 2)
+def put_threshold(builder: Builder, difference: Linear, *, limit: Exact) -> None:
+    """The row `difference >= limit`, in the place of `difference > bound`."""
+    builder.at_least("threshold", difference, limit)
 
 
 def _unit(problem: Problem) -> Fraction:

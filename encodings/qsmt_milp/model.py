@@ -8,7 +8,7 @@ objective tells a solver where to look, and which solutions are clear of the row
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeAlias
@@ -98,6 +98,11 @@ class Builder:
     def __init__(self) -> None:
         self._variables: list[Variable] = []
         self._rows: list[Row] = []
+
+    @property
+    def variables(self) -> Sequence[Variable]:
+        """What has been collected so far."""
+        return self._variables
 
     def variable(self, name: str, lower: Exact, upper: Exact, *, integer: bool) -> Linear:
         """A new variable."""
