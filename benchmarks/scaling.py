@@ -200,4 +200,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from benchmarks import scaling  # workers import functions by the name of their module
+
+    scaling.main()

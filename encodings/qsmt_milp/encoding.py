@@ -29,6 +29,7 @@ from qsmt.solver.base import Backend
 from qsmt_milp import inputs
 from qsmt_milp.backends.gurobi import GurobiBackend, has_full_licence
 from qsmt_milp.backends.highs import HighsBackend
+from qsmt_milp.backends.scip import ScipBackend
 from qsmt_milp.gap import step, uncertainty
 from qsmt_milp.model import Builder, Exact, Linear, Model
 from qsmt_milp.mps import write_mps
@@ -79,6 +80,9 @@ class MilpEncoding:
             raise BackendError(f"the milp encoding refuses this query: {obstacle}")
         problem, builder = query.problem, Builder()
         difference = put_difference(builder, query)
+        if difference.is_constant:  # no solver is needed to compare two numbers
+            put_threshold(builder, Linear(), limit=0 if difference.constant > query.bound else 1)
+            return MilpEncoded(problem, builder.model(str(query), Linear()), Fidelity.EXACT)
         gap, slack = step(problem, query.bound), uncertainty(difference, builder.variables)
         if gap is None or gap < 2 * slack:
             put_threshold(builder, difference, limit=query.bound - slack)
@@ -90,8 +94,8 @@ class MilpEncoding:
 
     def backends(self) -> Sequence[Backend[Any]]:
         """HiGHS first, unless there is a Gurobi without a limit on the size of models."""
-        ours: list[Backend[Any]] = [HighsBackend(), GurobiBackend()]
-        return ours[::-1] if has_full_licence() else ours
+        highs, gurobi, scip = HighsBackend(), GurobiBackend(), ScipBackend()
+        return (gurobi, highs, scip) if has_full_licence() else (highs, scip, gurobi)
 
 
 def put_difference(builder: Builder, query: Query) -> Linear:

@@ -28,10 +28,13 @@ solvers at exact thresholds were off by (`qsmt crosscheck --random 5000`)."""
 
 
 def uncertainty(difference: Linear, variables: Sequence[Variable]) -> Fraction:
-    """How far a solver in doubles may be off in the value of an expression."""
+    """How far a solver in doubles may be off in the value of an expression.
+
+    Its tolerances are absolute: a variable that is always small may be off as much as one that reaches 1.
+    """
     reach = abs(Fraction(difference.constant))
     for index, coefficient in difference.terms.items():
-        reach += abs(Fraction(coefficient)) * Fraction(variables[index].modulus)
+        reach += abs(Fraction(coefficient)) * max(Fraction(variables[index].modulus), Fraction(1))
     return RELATIVE_ERROR * reach
 
 

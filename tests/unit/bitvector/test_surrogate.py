@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,8 +181,19 @@ def test_without_the_check_a_spurious_solution_would_be_believed(monkeypatch: py
     assert spurious
 
 
-def test_the_option_is_an_encoding_of_its_own_name() -> None:
-    option = BitVectorEncoding().with_option("surrogate")
-    assert option.name == "bitvector+surrogate"
-    assert [b.name for b in option.backends()] == [b.name for b in BitVectorEncoding().backends()]
-    assert [b.trust for b in option.backends()] == [b.trust for b in BitVectorEncoding().backends()]
+def test_without_the_option_the_encoding_refines() -> None:
+    plain, exact = BitVectorEncoding(), BitVectorEncoding().with_option("exact")
+    assert (plain.name, exact.name) == ("bitvector", "bitvector+exact")
+    assert [(b.name, b.trust) for b in plain.backends()] == [(b.name, b.trust) for b in exact.backends()]
+    asked = trials(1)[0].query
+    assert isinstance(plain.encode(asked).model, Refinement)
+    assert isinstance(exact.encode(asked).model, Script)
+
+
+def test_on_file_a_query_is_exact(tmp_path: Path) -> None:
+    asked = trials(1)[0].query
+    texts = []
+    for encoding in (BitVectorEncoding(), BitVectorEncoding("exact")):
+        encoding.encode(asked).write(tmp_path / "query.smt2")
+        texts.append((tmp_path / "query.smt2").read_text())
+    assert texts[0] == texts[1]

@@ -9,12 +9,13 @@ import pytest
 from qsmt.encoding import Fidelity, Query
 from qsmt.engine.random_problem import Size, random_problem
 from qsmt.engine.trial import around
+from qsmt.solver.base import Limits, Status
 from qsmt_milp import MilpEncoding
 from qsmt_milp.gap import RELATIVE_ERROR, step, uncertainty
 from qsmt_milp.model import Builder, Linear, Row
 from tests.support.networks import Recipe
 from tests.support.networks import random_problem as from_recipe
-from tests.unit.milp.oracle import no_facts, query
+from tests.unit.milp.oracle import Side, executions, no_facts, query, tight_facts
 
 ENCODING = MilpEncoding()
 
@@ -32,10 +33,15 @@ def threshold(asked: Query) -> tuple[Fraction, Fidelity, Fraction]:
     )
 
 
+def has_terms(asked: Query) -> bool:
+    """Is the query taken, and its difference not a constant?"""
+    return ENCODING.refuses(asked) is None and not ENCODING.encode(asked).model.objective.is_constant
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_the_row_is_beyond_the_error_on_the_side_that_is_safe(seed: int) -> None:
     for made in around(random_problem(seed, Size.SMALL), seed):
-        if ENCODING.refuses(made.query) is not None:
+        if not has_terms(made.query):
             continue
         limit, fidelity, slack = threshold(made.query)
         gap = step(made.problem, made.query.bound)
@@ -51,7 +57,7 @@ def test_both_happen() -> None:
         threshold(made.query)[1]
         for seed in range(30)
         for made in around(random_problem(seed, Size.SMALL), seed)
-        if ENCODING.refuses(made.query) is None
+        if has_terms(made.query)
     }
     assert seen == set(Fidelity)
 
@@ -63,6 +69,19 @@ def test_the_error_scales_with_the_terms_and_the_constant() -> None:
     assert uncertainty(form, builder.variables) == RELATIVE_ERROR * (4 * 3 + 5 + 7)
     assert uncertainty(form * 10, builder.variables) == 10 * uncertainty(form, builder.variables)
     assert uncertainty(Linear(0), builder.variables) == 0
+
+
+def test_two_constants_are_compared_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row without variables is within every solver's tolerance, if its side is small enough."""
+    problem = from_recipe(3, Recipe(radius=0))
+    (only,) = executions(problem)
+    for offset, want in ((Fraction(1, 2**60), Status.UNSAT), (-Fraction(1, 2**60), Status.SAT)):
+        side: Side = 1 if only.difference[0] > 0 else -1
+        asked = query(problem, side * only.difference[0] + offset, side, tight_facts(problem))
+        encoded = ENCODING.encode(asked)
+        for backend in ENCODING.backends():
+            if backend.available() is None:
+                assert backend.solve(encoded.model, Limits(10)).status is want
 
 
 def test_a_bound_a_hair_beside_the_maximum_lowers_the_row() -> None:
