@@ -30,12 +30,16 @@ from qsmt_milp import inputs
 from qsmt_milp.backends.gurobi import GurobiBackend, has_full_licence
 from qsmt_milp.backends.highs import HighsBackend
 from qsmt_milp.backends.scip import ScipBackend
+from qsmt_milp.certified.solver import CertifiedBackend
 from qsmt_milp.gap import step, uncertainty
-from qsmt_milp.model import Builder, Exact, Linear, Model
+from qsmt_milp.links import put_links
+from qsmt_milp.model import THRESHOLD, Builder, Exact, Linear, Model
 from qsmt_milp.mps import write_mps
 from qsmt_milp.ranges import RULES as RANGE_RULES
 from qsmt_milp.ranges import Ranges, excess, ranges
 from qsmt_milp.rules import RULES, put_output
+
+LINKS = "links"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,17 @@ class MilpEncoded:
 class MilpEncoding:
     """Integer rows for the quantized network, big-M rows for the clamps of both."""
 
-    name = "milp"
     fidelity = Fidelity.EXACT
     suffix = ".mps"
+
+    def __init__(self, option: str | None = None) -> None:
+        self.name = "milp" if option is None else f"milp+{option}"
+        self.options = {LINKS: "rows that bound the distance between neurons, as analysis does"}
+        self._option = option
+
+    def with_option(self, option: str) -> MilpEncoding:
+        """The encoding with this option."""
+        return MilpEncoding(option)
 
     def supported(self) -> frozenset[type[Op]]:
         return RULES.supported & RANGE_RULES.supported
@@ -80,22 +92,39 @@ class MilpEncoding:
             raise BackendError(f"the milp encoding refuses this query: {obstacle}")
         problem, builder = query.problem, Builder()
         difference = put_difference(builder, query)
-        if difference.is_constant:  # no solver is needed to compare two numbers
-            put_threshold(builder, Linear(), limit=0 if difference.constant > query.bound else 1)
-            return MilpEncoded(problem, builder.model(str(query), Linear()), Fidelity.EXACT)
-        gap, slack = step(problem, query.bound), uncertainty(difference, builder.variables)
-        if gap is None or gap < 2 * slack:
-            put_threshold(builder, difference, limit=query.bound - slack)
-            enough, fidelity = query.bound + slack, Fidelity.OVER
-        else:
-            put_threshold(builder, difference, limit=query.bound + gap / 2)
-            enough, fidelity = None, Fidelity.EXACT
-        return MilpEncoded(problem, builder.model(str(query), difference, enough), fidelity)
+        if self._option == LINKS:
+            put_links(builder, query)
+        aim = goal(problem, query.bound, difference, uncertainty(difference, builder.variables))
+        put_threshold(builder, difference, limit=aim.limit)
+        model = builder.model(str(query), difference, aim.enough, bound=aim.bound)
+        return MilpEncoded(problem, model, aim.fidelity)
 
     def backends(self) -> Sequence[Backend[Any]]:
         """HiGHS first, unless there is a Gurobi without a limit on the size of models."""
         highs, gurobi, scip = HighsBackend(), GurobiBackend(), ScipBackend()
-        return (gurobi, highs, scip) if has_full_licence() else (highs, scip, gurobi)
+        ranked = (gurobi, highs, scip) if has_full_licence() else (highs, scip, gurobi)
+        return (*ranked, CertifiedBackend())
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The limit of the threshold's row, when to stop, what is of no interest, and what all that means."""
+
+    limit: Exact
+    enough: Exact | None
+    bound: Exact
+    fidelity: Fidelity
+
+
+def goal(problem: Problem, bound: Fraction, difference: Linear, slack: Fraction) -> Goal:
+    """The goal of `difference > bound`, where solvers may be off by `slack`."""
+    if difference.is_constant:  # a row without variables is within every tolerance, if its side is small
+        holds = difference.constant > bound
+        return Goal(difference.constant + (0 if holds else 1), None, bound, Fidelity.EXACT)
+    gap = step(problem, bound)
+    if gap is None or gap < 2 * slack:
+        return Goal(bound - slack, bound + slack, bound, Fidelity.OVER)
+    return Goal(bound + gap / 2, None, bound + gap / 2, Fidelity.EXACT)
 
 
 def put_difference(builder: Builder, query: Query) -> Linear:
@@ -110,7 +139,7 @@ def put_difference(builder: Builder, query: Query) -> Linear:
 
 def put_threshold(builder: Builder, difference: Linear, *, limit: Exact) -> None:
     """The row `difference >= limit`, in the place of `difference > bound`."""
-    builder.at_least("threshold", difference, limit)
+    builder.at_least(THRESHOLD, difference, limit)
 
 
 def _unit(problem: Problem) -> Fraction:

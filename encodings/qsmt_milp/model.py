@@ -15,6 +15,9 @@ from typing import TypeAlias
 
 Exact: TypeAlias = int | Fraction
 
+THRESHOLD = "threshold"
+"""The row `objective >= bound`, or a little more or less."""
+
 
 @dataclass(frozen=True, slots=True)
 class Linear:
@@ -83,6 +86,8 @@ class Model:
     """The program. `title` says what a solution of it would be.
 
     A solver may stop at a solution whose objective is `enough`, or at any solution if that is None.
+    Solutions whose objective is at most `bound` are of no interest: the row THRESHOLD keeps solvers in
+    doubles from them, and may do so with some room.
     """
 
     title: str
@@ -90,6 +95,7 @@ class Model:
     rows: tuple[Row, ...]
     objective: Linear
     enough: Exact | None = None
+    bound: Exact = 0
 
 
 class Builder:
@@ -130,6 +136,6 @@ class Builder:
         high = None if upper is None else upper - form.constant
         self._rows.append(Row(name, form.terms, low, high))
 
-    def model(self, title: str, objective: Linear, enough: Exact | None = None) -> Model:
+    def model(self, title: str, objective: Linear, enough: Exact | None = None, *, bound: Exact = 0) -> Model:
         """What has been collected."""
-        return Model(title, tuple(self._variables), tuple(self._rows), objective, enough)
+        return Model(title, tuple(self._variables), tuple(self._rows), objective, enough, bound)

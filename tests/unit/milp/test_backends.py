@@ -147,7 +147,10 @@ def test_a_model_over_the_licence_is_unknown_with_the_reason() -> None:
 
 
 def test_gurobi_comes_first_only_with_a_full_licence(monkeypatch: pytest.MonkeyPatch) -> None:
-    for full, want in ((True, ["gurobi", "highs", "scip"]), (False, ["highs", "scip", "gurobi"])):
+    for full, want in (
+        (True, ["gurobi", "highs", "scip", "certified"]),
+        (False, ["highs", "scip", "gurobi", "certified"]),
+    ):
         monkeypatch.setattr("qsmt_milp.encoding.has_full_licence", lambda full=full: full)
         assert [b.name for b in MilpEncoding().backends()] == want
 
@@ -162,7 +165,7 @@ def test_without_a_library_the_rest_works(missing: str, monkeypatch: pytest.Monk
         assert f"{missing} cannot be imported" in (absent.available() or "")
         answer = absent.solve(knapsack(4, 8), LIMITS)
         assert answer.status is Status.UNKNOWN and missing in (answer.reason or "")
-        assert len(MilpEncoding().backends()) == 3
+        assert len(MilpEncoding().backends()) == 4
     finally:
         gurobi._session.cache_clear()
         gurobi.has_full_licence.cache_clear()
