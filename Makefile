@@ -14,10 +14,10 @@ FITNESS := import sys, importlib.util as u; \
   else "cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)" if bare else None)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick lint type bench clean
+.PHONY: help venv demo test quick lint type bench bench-scaling clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
 	  while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
 
 venv: $(STAMP) ## make .venv with qsmt and all tools in it, at the pinned versions
@@ -61,6 +61,9 @@ type: $(STAMP) ## mypy --strict
 
 bench: $(STAMP) ## the benchmarks
 	@$(BIN)/python -m benchmarks.run
+
+bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (hours)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md
 
 clean: ## remove .venv and everything that was built or cached
 	@rm -rf $(VENV) build dist *.egg-info

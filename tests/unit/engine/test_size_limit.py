@@ -10,18 +10,22 @@ from typing import Any
 import pytest
 
 from qsmt.arith.fixed import Fixed
+from qsmt.dra.analysis import analyze_region
+from qsmt.encoding import answer
 from qsmt.engine import dispatch
 from qsmt.engine.campaign import configurations
 from qsmt.engine.check import check
 from qsmt.engine.plan import CrossCheck, Options
 from qsmt.errors import BackendError
 from qsmt.problem import Problem
+from qsmt.solver.base import Limits
 from qsmt.verdict import Falsified, Verified
 from qsmt_milp.backends import gurobi
 from qsmt_milp.backends.gurobi import GurobiBackend
 from tests.support.in_process import InProcessWorker
 from tests.support.networks import Recipe, random_problem, with_bound
 from tests.unit.engine.test_enumerate import true_range
+from tests.unit.milp.oracle import query
 
 BASE = random_problem(1, Recipe(sizes=(2, 3, 1)))
 WORST = max(abs(v) for v in true_range(BASE, 0))
@@ -94,8 +98,10 @@ def test_a_model_that_really_is_over_the_limit() -> None:
         pytest.skip("this Gurobi has a full licence")
     kind = Fixed(False, 8, 6)
     wide = random_problem(2, Recipe(sizes=(3, 200, 200, 1), weights=Fixed(True, 8, 6), hidden=kind))
-    _, said, _ = remarks(with_bound(wide, Fraction(1, 2)), backend="gurobi", timeout_s=20)
-    assert said and "so highs solved it" in said[0]
+    asked = query(wide, Fraction(1, 2), 1, analyze_region(wide))
+    found = answer(asked, "milp", "gurobi", Limits(2.0))
+    assert found.backend == "highs"
+    assert found.remark is not None and "2498 rows is over the limit" in found.remark
 
 
 def test_without_gurobi_everything_is_decided(no_gurobi: None) -> None:
