@@ -49,12 +49,12 @@ def script(query: Query, bits: int | None = None) -> Script:
     with Environment() as environment:
         circuit = Circuit(environment.formula_manager, BVType)
         codes = inputs(query)
-        goal = _goal(circuit, query, [_variable(circuit, i) for i in codes], bits)
-        return Script(codes, body(circuit, goal))
+        goal, slack = _goal(circuit, query, [_variable(circuit, i) for i in codes], bits)
+        return Script(codes, body(circuit, goal), slack)
 
 
-def violates(query: Query, x: tuple[Fraction, ...]) -> bool:
-    """Does this input of the region violate the bound? The formula itself, on constants, says it."""
+def excess(query: Query, x: tuple[Fraction, ...]) -> Fraction:
+    """By how much this input of the region exceeds the bound: the formula itself, on constants, says it."""
     from pysmt.environment import Environment
     from pysmt.typing import BVType
 
@@ -62,7 +62,7 @@ def violates(query: Query, x: tuple[Fraction, ...]) -> bool:
         circuit = Circuit(environment.formula_manager, BVType)
         difference, _ = _difference(circuit, query, [constant(v) for v in x], None)
     assert difference.is_constant, "constants went in"
-    return query.side * difference.least > query.bound
+    return query.side * difference.least - query.bound
 
 
 def inputs(query: Query) -> tuple[Input, ...]:
@@ -77,15 +77,15 @@ def _variable(circuit: Circuit, entry: Input) -> Linear:
     return of_term(circuit.variable(entry.name, entry.high - entry.low)).plus(entry.low)
 
 
-def _goal(circuit: Circuit, query: Query, x: list[Linear], bits: int | None) -> Any:
-    """`side * (quantized - reference) > bound`, as one comparison of an integer with a constant."""
+def _goal(circuit: Circuit, query: Query, x: list[Linear], bits: int | None) -> tuple[Any, Fraction]:
+    """`side * (quantized - reference) > bound - slack`, as one comparison of an integer with a constant."""
     difference, slack = _difference(circuit, query, x, bits)
-    excess = difference.scaled(Fraction(query.side)).plus(slack - query.bound).tightened()
-    if excess.high <= 0 or excess.low > 0:
-        return circuit.truth(excess.high > 0)
-    threshold = -excess.constant  # the terms' sum must exceed it
-    sums, by = Linear(excess.parts, 0, excess.low + threshold, excess.high + threshold).reduced()
-    return circuit.at_least(numerator(circuit, sums), least_above(Fraction(threshold, by)))
+    above = difference.scaled(Fraction(query.side)).plus(slack - query.bound).tightened()
+    if above.high <= 0 or above.low > 0:
+        return circuit.truth(above.high > 0), slack
+    threshold = -above.constant  # the terms' sum must exceed it
+    sums, by = Linear(above.parts, 0, above.low + threshold, above.high + threshold).reduced()
+    return circuit.at_least(numerator(circuit, sums), least_above(Fraction(threshold, by))), slack
 
 
 def least_above(threshold: Fraction) -> int:

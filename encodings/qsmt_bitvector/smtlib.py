@@ -34,6 +34,7 @@ class Script:
 
     inputs: tuple[Input, ...]
     body: str  # declarations, definitions, assertions
+    slack: Fraction = Fraction(0)  # by which the bound was lowered
 
     @property
     def variables(self) -> tuple[str, ...]:

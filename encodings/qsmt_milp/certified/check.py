@@ -109,6 +109,8 @@ def _greatest(problem: Exactly, box: Box, leaf: Leaf) -> int | None:
         rest = {j: c << SHIFT for j, c in problem.objective.terms}
     sides = 0
     for i, weight in leaf.weights.items():
+        if weight == 0:
+            continue
         row = problem.rows[i]
         limit = row.upper if weight > 0 else row.lower
         if limit is None:

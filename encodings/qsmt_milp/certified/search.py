@@ -55,7 +55,7 @@ class Relaxed:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """A point at which all integer variables are integral; whether it is a violation is for replay to say."""
+    """A point with all integer variables fixed that no relaxation excludes; what it is worth, replay will say."""
 
     values: tuple[float, ...]
 
@@ -257,10 +257,13 @@ class Search:
         return _Open(Split(widest, middle, _NOTHING, _NOTHING), box, middle + 0.5, np.inf)
 
     def _split(self, box: Box, values: list[float], objective: float, free: list[int]) -> _Open | Solution:
-        best = max(free, key=lambda j: self._costs.expected(j, values[j]), default=None)
-        if best is None or self._costs.expected(best, values[best]) < 0:
+        if not free:
             return Solution(tuple(values))
-        return _Open(Split(best, floor(values[best]), _NOTHING, _NOTHING), box, values[best], objective)
+        best = max(free, key=lambda j: self._costs.expected(j, values[j]))
+        at, top = floor(values[best]), box[1][best] // self.problem.unit
+        if self._costs.expected(best, values[best]) < 0:  # integral, but only as far as floats can tell
+            at = min(round(values[best]), top - 1)
+        return _Open(Split(best, at, _NOTHING, _NOTHING), box, values[best], objective)
 
 
 def search(problem: Exactly, wall_s: float) -> Tree | Solution:

@@ -60,6 +60,12 @@ def test_a_row_without_a_limit_on_that_side_proves_nothing() -> None:
     assert not holds(problem, problem.box, Leaf(1, {0: -3 * ONE}))
 
 
+def test_a_weight_of_zero_needs_no_limit() -> None:
+    """Duals of next to nothing round to it, and have the wrong sign as often as not."""
+    problem = exactly(knapsack(15))
+    assert holds(problem, problem.box, Leaf(1, {0: 3 * ONE, 1: 0}))
+
+
 def test_rows_exclude_a_box() -> None:
     problem = exactly(knapsack(0))
     lower = [2 * problem.unit, 2 * problem.unit, 0]
