@@ -14,7 +14,7 @@ FITNESS := import sys, importlib.util as u; \
   else "cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)" if bare else None)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick lint type bench clean
+.PHONY: help venv demo test quick lint type bench bench-dra bench-scaling clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -61,6 +61,13 @@ type: $(STAMP) ## mypy --strict
 
 bench: $(STAMP) ## the benchmarks, one family after the other
 	@$(BIN)/python -m benchmarks.run
+
+# One thread: what is measured is the cost of an analysis, not of threads that wait for each other.
+bench-dra: $(STAMP) ## the difference analysis: widths of every mode beside published ones, and its speed
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.dra
+
+bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (hours)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md
 
 bench-%: $(STAMP) ## one family: bench-pendulum, bench-exact, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist
 	@$(BIN)/python -m benchmarks.run $*

@@ -85,6 +85,15 @@ def acas_tasks(data: Path) -> Iterator[tuple[str, str]]:
         )
 
 
+def acas_analysis_tasks(data: Path, network: str) -> Iterator[tuple[str, int, str]]:
+    """The published boxes for one ACAS Xu network: (radius, bits, problem file), five points each."""
+    ranges = _input_ranges(data / "acasxu" / "normalization.json")
+    path = data / "acasxu" / "onnx" / f"ACASXU_run2a_{network}_batch_2000.onnx"
+    for radius, bits, center in product(ACAS_RADII, BITS, ACAS_CENTERS.values()):
+        lower, upper = acas_box(center, radius, ranges)
+        yield radius, bits, _acas_problem(path, bits, f"lower = {lower}\nupper = {upper}", "1")
+
+
 def acas_property_tasks(data: Path) -> Iterator[tuple[str, str]]:
     """The boxes of ACAS Xu properties 3 and 4, by network 1_1 in 8 and 10 bits: (name, problem file)."""
     folder = data / "acasxu"
@@ -140,24 +149,29 @@ def _input_ranges(file: Path) -> list[tuple[Fraction, Fraction]]:
 
 def mnist_tasks(data: Path) -> Iterator[tuple[str, str]]:
     """P1 and P2 on the 30 published images, around each by 3, the predicted class: (name, problem file)."""
+    for name, image, bits, bound in product(("P1", "P2"), mnist_images(data), BITS, MNIST_BOUNDS):
+        problem = mnist_problem(data, name, image, bits=bits, bound=bound)
+        yield f"{name}, image {image[0]}, {bits} bits, bound {bound}", problem
+
+
+def mnist_images(data: Path) -> list[list[str]]:
+    """The published test images: id, label, pixels."""
     lines = (data / "mnist" / "qebverif30.csv").read_text().splitlines()
-    images = list(csv.reader(line for line in lines if not line.startswith("#")))
-    networks = {name: next((data / "qebverif").glob(f"{name}_*.onnx")) for name in ("P1", "P2")}
-    for (name, network), image, bits, bound in product(networks.items(), images, BITS, MNIST_BOUNDS):
-        pixels = ", ".join(image[2:])
-        yield (
-            f"{name}, image {image[0]}, {bits} bits, bound {bound}",
-            FIXED_POINT.format(
-                network=network,
-                signed="false",
-                bits=bits,
-                weights=bits - 1,
-                frac=bits - 2,
-                region=f"center = [{pixels}]\nradius = 3\nclip = [0, 255]",
-                bound=bound,
-                output=image[1],
-            ),
-        )
+    return list(csv.reader(line for line in lines if not line.startswith("#")))
+
+
+def mnist_problem(data: Path, network: str, image: Sequence[str], *, bits: int, bound: str) -> str:
+    """The problem file of one task: around the image by 3, the predicted class."""
+    return FIXED_POINT.format(
+        network=next((data / "qebverif").glob(f"{network}_*.onnx")),
+        signed="false",
+        bits=bits,
+        weights=bits - 1,
+        frac=bits - 2,
+        region=f"center = [{', '.join(image[2:])}]\nradius = 3\nclip = [0, 255]",
+        bound=bound,
+        output=image[1],
+    )
 
 
 def pair_tasks(data: Path) -> Iterator[tuple[str, str]]:

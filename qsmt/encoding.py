@@ -4,26 +4,39 @@ An encoding turns a `Query` into a solver's model. Packages offer encodings by a
 
     [project.entry-points."qsmt.encodings"]
     milp = "qsmt_milp:MilpEncoding"
+
+An encoding that can be had in several forms offers them as options (see `Configurable`); `milp+links` names the
+encoding `milp` with its option `links`, wherever an encoding is named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from time import monotonic
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from qsmt.errors import BackendError
 from qsmt.facts import Facts
 from qsmt.ir.ops import Op
 from qsmt.problem import Problem
-from qsmt.solver.base import Backend, Limits, Status
+from qsmt.solver.base import Backend, Limits, SizeLimited, Status
 
 GROUP = "qsmt.encodings"
+
+LEAST_S = 0.05
+"""However long encoding takes, a solver gets this much."""
+
+STOPS_AFTER = 0.9
+"""A solver is told to stop after this share of its time: on large models it takes a while to do so."""
+
+OPTION = "+"
+"""Between the name of an encoding and that of an option."""
 
 
 class Fidelity(StrEnum):
@@ -91,6 +104,17 @@ class Encoding(Protocol):
         ...
 
 
+@runtime_checkable
+class Configurable(Protocol):
+    """What an encoding that has options offers besides; `options` says of each what it does."""
+
+    options: Mapping[str, str]
+
+    def with_option(self, option: str) -> Encoding:
+        """The encoding with this option, under the name `encoding+option`."""
+        ...
+
+
 def encodings() -> Mapping[str, Encoding]:
     """Every installed encoding by name.
 
@@ -101,18 +125,27 @@ def encodings() -> Mapping[str, Encoding]:
 
 
 def load(name: str) -> Encoding:
-    """The encoding of this name.
+    """The encoding of this name, which may be one with an option.
 
     Raises:
         BackendError: when no installed package offers it.
     """
+    plain, mark, option = name.partition(OPTION)
     entries = _entries()
-    if name not in entries:
+    if plain not in entries:
         raise BackendError(
-            f"there is no encoding {name!r}; installed are {', '.join(sorted(entries)) or 'none'}"
+            f"there is no encoding {plain!r}; installed are {', '.join(sorted(entries)) or 'none'}"
         )
-    encoding: Encoding = entries[name].load()()
-    return encoding
+    encoding: Encoding = entries[plain].load()()
+    return _with_option(encoding, option) if mark else encoding
+
+
+def _with_option(encoding: Encoding, option: str) -> Encoding:
+    offered = encoding.options if isinstance(encoding, Configurable) else {}
+    if not isinstance(encoding, Configurable) or option not in offered:
+        known = ", ".join(offered) or "none"
+        raise BackendError(f"encoding {encoding.name} has no option {option!r}; it has {known}")
+    return encoding.with_option(option)
 
 
 @cache
@@ -142,7 +175,10 @@ def backend(encoding: Encoding, name: str) -> Backend[Any]:
 
 @dataclass(frozen=True, slots=True)
 class QueryAnswer:
-    """What an encoding and a backend say of a query; `witness` is claimed, not yet replayed."""
+    """What an encoding and a backend say of a query; `witness` is claimed, not yet replayed.
+
+    `fidelity` is that of the model which was solved, `remark` what a user should know of who solved it.
+    """
 
     status: Status
     encoding: str
@@ -150,15 +186,49 @@ class QueryAnswer:
     seconds: float
     witness: tuple[Fraction, ...] | None = None
     reason: str | None = None
+    fidelity: Fidelity = Fidelity.EXACT
+    remark: str | None = None
 
 
-def answer(
-    query: Query, encoding_name: str, backend_name: str, limits: Limits
-) -> tuple[Status, Any, str | None]:
-    """Encode, solve and decode: `(status, witness, reason)`. Runs in a worker process."""
-    encoding = load(encoding_name)
-    solver = backend(encoding, backend_name)
+def answer(query: Query, encoding_name: str, backend_name: str, limits: Limits) -> QueryAnswer:
+    """Encode, solve and decode. Runs in a worker process."""
+    return answers(query, encoding_name, (backend_name,), limits)[0]
+
+
+def answers(
+    query: Query, encoding_name: str, backend_names: Sequence[str], limits: Limits
+) -> list[QueryAnswer]:
+    """The answers of several backends to one query, which is encoded once. Runs in a worker process.
+
+    What encoding takes is taken off each solver's time: it should end by itself, or its reasons are lost.
+    """
+    begun, encoding = monotonic(), load(encoding_name)
     encoded = encoding.encode(query)
+    left = replace(limits, wall_s=max(STOPS_AFTER * limits.wall_s - (monotonic() - begun), LEAST_S))
+    return [_solved(encoding, encoded, backend(encoding, name), left) for name in backend_names]
+
+
+def _solved(encoding: Encoding, encoded: Encoded, named: Backend[Any], limits: Limits) -> QueryAnswer:
+    begun = monotonic()
+    solver, remark = _with_room(encoding, encoded.model, named)
     found = solver.solve(encoded.model, limits)
-    witness = encoded.decode(found.assignment) if found.assignment is not None else None
-    return found.status, witness, found.reason
+    return QueryAnswer(
+        found.status,
+        encoding.name,
+        solver.name,
+        monotonic() - begun,
+        encoded.decode(found.assignment) if found.assignment is not None else None,
+        found.reason,
+        getattr(encoded, "fidelity", encoding.fidelity),
+        remark,
+    )
+
+
+def _with_room(encoding: Encoding, model: Any, named: Backend[Any]) -> tuple[Backend[Any], str | None]:
+    """The named backend; or, with a remark, the encoding's next one if this model is too large for it."""
+    if not isinstance(named, SizeLimited) or (excess := named.too_large(model)) is None:
+        return named, None
+    for other in encoding.backends():
+        if not isinstance(other, SizeLimited) and other.available() is None:
+            return other, f"{excess}, so {other.name} solved it instead of {named.name}"
+    return named, None

@@ -6,6 +6,7 @@ is too large for a double to hold); a bound of a difference is in real units, qu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -47,13 +48,12 @@ class Interval:
         upper[-size:] = upper.reshape(lanes, size, -1).min(axis=0)
         return Interval(lower, upper)
 
-    def put(self, boxes: slice, part: Interval) -> Interval:
-        """The same bounds, but for these boxes of the batch."""
-        if len(part.lower) == len(self.lower):
-            return part
-        lower, upper = self.lower.copy(), self.upper.copy()
-        lower[boxes], upper[boxes] = part.lower, part.upper
-        return Interval(lower, upper)
+    @staticmethod
+    def joined(parts: Sequence[Interval]) -> Interval:
+        """Parts of a batch, one after the other."""
+        return Interval(
+            np.concatenate([part.lower for part in parts]), np.concatenate([part.upper for part in parts])
+        )
 
     def __getitem__(self, box: int | slice) -> Interval:
         return Interval(self.lower[box], self.upper[box])

@@ -1,4 +1,4 @@
-"""The bit-vector encoding: exact formulas in QF_BV, built with pysmt, decided by bitwuzla or z3."""
+"""The bit-vector encoding: exact formulas in QF_BV, built with pysmt, decided by bitwuzla, z3 or cvc5."""
 
 from qsmt_bitvector.encoding import BitVectorEncoding
 

@@ -148,6 +148,8 @@ def wrapped(circuit: Circuit, form: Linear, low: int, high: int, name: str) -> L
     """A form of denominator 1 modulo the power of two that [low, high] holds."""
     if low <= form.low and form.high <= high:
         return form
+    if form.is_constant:
+        return constant((form.constant - low) % (high - low + 1) + low)
     return of_term(circuit.named(f"{name}.wrap", residue(circuit, form, low, high)))
 
 

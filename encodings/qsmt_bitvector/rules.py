@@ -25,6 +25,11 @@ INTEGER: Rules[Rule] = Rules("the bit-vector encoding of integer networks")
 
 @REAL.register(Affine)
 def _real_affine(_: Circuit, op: Affine, x: list[Linear], __: str) -> list[Linear]:
+    return products(op, x)
+
+
+def products(op: Affine, x: list[Linear]) -> list[Linear]:
+    """The sums of an op on reals, of forms that have one denominator."""
     (weight, weight_over), (bias, bias_over) = op.weight.reals.scaled, op.bias.reals.scaled
     over = lcm(weight_over * x[0].denominator, bias_over)
     by = over // (weight_over * x[0].denominator)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from io import StringIO
 from typing import Any
 
@@ -33,11 +34,16 @@ class Script:
 
     inputs: tuple[Input, ...]
     body: str  # declarations, definitions, assertions
+    slack: Fraction = Fraction(0)  # by which the bound was lowered
 
     @property
     def variables(self) -> tuple[str, ...]:
         """The names that an assignment gives values to."""
         return tuple(i.name for i in self.inputs if i.is_free)
+
+    def decode(self, assignment: Mapping[str, Fraction]) -> tuple[Fraction, ...]:
+        """The codes of x; a variable that the solver left open may take any value."""
+        return decode(self.inputs, assignment)
 
     def file(self, title: Sequence[str]) -> str:
         """A complete script under a comment: any QF_BV solver decides it and prints the input it found."""
@@ -46,6 +52,11 @@ class Script:
         lines += [_code(entry) for entry in self.inputs]
         codes = " ".join(f"x{entry.index}" for entry in self.inputs)
         return "\n".join([*lines, "(check-sat)", f"(get-value ({codes}))", ""])
+
+
+def decode(inputs: Sequence[Input], assignment: Mapping[str, Fraction]) -> tuple[Fraction, ...]:
+    """The codes of x that an assignment describes."""
+    return tuple(entry.low + assignment.get(entry.name, Fraction(0)) for entry in inputs)
 
 
 def _code(entry: Input) -> str:

@@ -6,8 +6,8 @@ Integer networks are encoded exactly, without tolerances (see `steps` and `bigm`
 network have the exact rationals as coefficients. Solvers then compute in floats: a claim of theirs that no
 x exists is a numerical one, and a claimed x is replayed by the caller.
 
-The program has the solutions of the query, except that it may have more of them where a strict bound has
-to become a closed row (see `gap`), or where real inputs tie between two codes (see `inputs`). `Encoded`
+The program has the solutions of the query, except that it may have more of them where a strict bound is too
+close to what floats can tell apart (see `gap`), or where real inputs tie between two codes (see `inputs`). `Encoded`
 says which holds for a query.
 """
 
@@ -29,12 +29,17 @@ from qsmt.solver.base import Backend
 from qsmt_milp import inputs
 from qsmt_milp.backends.gurobi import GurobiBackend, has_full_licence
 from qsmt_milp.backends.highs import HighsBackend
-from qsmt_milp.gap import CLEAR, step
-from qsmt_milp.model import Builder, Linear, Model
+from qsmt_milp.backends.scip import ScipBackend
+from qsmt_milp.certified.solver import CertifiedBackend
+from qsmt_milp.gap import step, uncertainty
+from qsmt_milp.links import put_links
+from qsmt_milp.model import THRESHOLD, Builder, Exact, Linear, Model
 from qsmt_milp.mps import write_mps
 from qsmt_milp.ranges import RULES as RANGE_RULES
 from qsmt_milp.ranges import Ranges, excess, ranges
 from qsmt_milp.rules import RULES, put_output
+
+LINKS = "links"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,17 @@ class MilpEncoded:
 class MilpEncoding:
     """Integer rows for the quantized network, big-M rows for the clamps of both."""
 
-    name = "milp"
     fidelity = Fidelity.EXACT
     suffix = ".mps"
+
+    def __init__(self, option: str | None = None) -> None:
+        self.name = "milp" if option is None else f"milp+{option}"
+        self.options = {LINKS: "rows that bound the distance between neurons, as analysis does"}
+        self._option = option
+
+    def with_option(self, option: str) -> MilpEncoding:
+        """The encoding with this option."""
+        return MilpEncoding(option)
 
     def supported(self) -> frozenset[type[Op]]:
         return RULES.supported & RANGE_RULES.supported
@@ -79,16 +92,39 @@ class MilpEncoding:
             raise BackendError(f"the milp encoding refuses this query: {obstacle}")
         problem, builder = query.problem, Builder()
         difference = put_difference(builder, query)
-        gap = step(problem, query.bound)
-        put_threshold(builder, difference, bound=query.bound, gap=gap)
-        enough = query.bound + CLEAR if gap is None else None
-        fidelity = Fidelity.OVER if gap is None else Fidelity.EXACT
-        return MilpEncoded(problem, builder.model(str(query), difference, enough), fidelity)
+        if self._option == LINKS:
+            put_links(builder, query)
+        aim = goal(problem, query.bound, difference, uncertainty(difference, builder.variables))
+        put_threshold(builder, difference, limit=aim.limit)
+        model = builder.model(str(query), difference, aim.enough, bound=aim.bound)
+        return MilpEncoded(problem, model, aim.fidelity)
 
     def backends(self) -> Sequence[Backend[Any]]:
         """HiGHS first, unless there is a Gurobi without a limit on the size of models."""
-        ours: list[Backend[Any]] = [HighsBackend(), GurobiBackend()]
-        return ours[::-1] if has_full_licence() else ours
+        highs, gurobi, scip = HighsBackend(), GurobiBackend(), ScipBackend()
+        ranked = (gurobi, highs, scip) if has_full_licence() else (highs, scip, gurobi)
+        return (*ranked, CertifiedBackend())
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The limit of the threshold's row, when to stop, what is of no interest, and what all that means."""
+
+    limit: Exact
+    enough: Exact | None
+    bound: Exact
+    fidelity: Fidelity
+
+
+def goal(problem: Problem, bound: Fraction, difference: Linear, slack: Fraction) -> Goal:
+    """The goal of `difference > bound`, where solvers may be off by `slack`."""
+    if difference.is_constant:  # a row without variables is within every tolerance, if its side is small
+        holds = difference.constant > bound
+        return Goal(difference.constant + (0 if holds else 1), None, bound, Fidelity.EXACT)
+    gap = step(problem, bound)
+    if gap is None or gap < 2 * slack:
+        return Goal(bound - slack, bound + slack, bound, Fidelity.OVER)
+    return Goal(bound + gap / 2, None, bound + gap / 2, Fidelity.EXACT)
 
 
 def put_difference(builder: Builder, query: Query) -> Linear:
@@ -101,9 +137,9 @@ def put_difference(builder: Builder, query: Query) -> Linear:
     return (q * _unit(problem) - r) * query.side
 
 
-def put_threshold(builder: Builder, difference: Linear, *, bound: Fraction, gap: Fraction | None) -> None:
-    """The row `difference > bound`: half a gap above it, or closed if there is none."""
-    builder.at_least("threshold", difference, bound if gap is None else bound + gap / 2)
+def put_threshold(builder: Builder, difference: Linear, *, limit: Exact) -> None:
+    """The row `difference >= limit`, in the place of `difference > bound`."""
+    builder.at_least(THRESHOLD, difference, limit)
 
 
 def _unit(problem: Problem) -> Fraction:

@@ -8,12 +8,15 @@ objective tells a solver where to look, and which solutions are clear of the row
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeAlias
 
 Exact: TypeAlias = int | Fraction
+
+THRESHOLD = "threshold"
+"""The row `objective >= bound`, or a little more or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class Model:
     """The program. `title` says what a solution of it would be.
 
     A solver may stop at a solution whose objective is `enough`, or at any solution if that is None.
+    Solutions whose objective is at most `bound` are of no interest: the row THRESHOLD keeps solvers in
+    doubles from them, and may do so with some room.
     """
 
     title: str
@@ -90,6 +95,7 @@ class Model:
     rows: tuple[Row, ...]
     objective: Linear
     enough: Exact | None = None
+    bound: Exact = 0
 
 
 class Builder:
@@ -98,6 +104,11 @@ class Builder:
     def __init__(self) -> None:
         self._variables: list[Variable] = []
         self._rows: list[Row] = []
+
+    @property
+    def variables(self) -> Sequence[Variable]:
+        """What has been collected so far."""
+        return self._variables
 
     def variable(self, name: str, lower: Exact, upper: Exact, *, integer: bool) -> Linear:
         """A new variable."""
@@ -125,6 +136,6 @@ class Builder:
         high = None if upper is None else upper - form.constant
         self._rows.append(Row(name, form.terms, low, high))
 
-    def model(self, title: str, objective: Linear, enough: Exact | None = None) -> Model:
+    def model(self, title: str, objective: Linear, enough: Exact | None = None, *, bound: Exact = 0) -> Model:
         """What has been collected."""
-        return Model(title, tuple(self._variables), tuple(self._rows), objective, enough)
+        return Model(title, tuple(self._variables), tuple(self._rows), objective, enough, bound)

@@ -14,8 +14,11 @@ def command(
     files: Files,
     *,
     mode: Annotated[
-        str, typer.Option(metavar="naive|interval", help="How the difference is bounded.")
-    ] = "interval",
+        str,
+        typer.Option(
+            metavar="naive|interval|symbolic|difference|best", help="How the difference is bounded."
+        ),
+    ] = "best",
     bits: Bits = None,
     box: Box = None,
     input_model: Model = None,

@@ -44,7 +44,7 @@ import numpy as np
 from qsmt.arith.fixed import Overflow
 from qsmt.arith.outward import add_down, add_up, float_down, float_up
 from qsmt.arith.real import FloatArray
-from qsmt.dra.domain import Limits, cut, limits_between, minus, negated, plus
+from qsmt.dra.domain import Clamps, Limits, both, cut, limits_between, minus, pair, plus
 from qsmt.facts import Interval
 from qsmt.ir.ops import Clamp, Op, Relu, Requantize, Value
 from qsmt.ir.rules import Rules
@@ -150,23 +150,23 @@ class Before:
 
 
 def difference_after(known: Before, quantized: Activation, reference: Activation) -> Interval:
-    """Bounds of clamp_q(z + d + noise) - clamp_r(z)."""
-    z = known.reference.meet(minus(known.quantized, known.difference))
+    """Bounds of clamp_q(z + d + noise) - clamp_r(z); the lower one as the upper one of the negated problem."""
+    z = both(known.reference.meet(minus(known.quantized, known.difference)))
     low, high = quantized.noise
     noisy = plus(known.difference, Interval(np.array(low), np.array(high)))
-    q, r = quantized.limits, reference.limits
-    return Interval(
-        -_greatest(negated(z), -noisy.lower, -known.quantized_post.lower, (q.negated, r.negated)),
-        _greatest(z, noisy.upper, known.quantized_post.upper, (q, r)),
-    )
+    c, cap = pair(noisy.upper, -noisy.lower), pair(known.quantized_post.upper, -known.quantized_post.lower)
+    clamps = Clamps.of(quantized.limits, c), Clamps.of(reference.limits, c)
+    with np.errstate(invalid="ignore"):  # a limit may be infinite
+        greatest = _greatest(z, c, cap, clamps)
+    return Interval(-greatest[1], greatest[0])
 
 
-def _greatest(z: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits, Limits]) -> FloatArray:
+def _greatest(z: Interval, c: FloatArray, cap: FloatArray, clamps: tuple[Clamps, Clamps]) -> FloatArray:
     """An upper bound of g on z."""
-    cap = np.minimum(cap, limits[0].upper_up)
+    cap = np.minimum(cap, clamps[0].high_up)
     found = [(z.lower, z.lower), (z.upper, z.upper), _knee(z, c, cap)]
     lower, upper = (np.stack(ends) for ends in zip(*found, strict=True))
-    greatest: FloatArray = _bound_at(Interval(lower, upper), c, cap, limits).max(axis=0)
+    greatest: FloatArray = _bound_at(Interval(lower, upper), c, cap, clamps).max(axis=0)
     return greatest
 
 
@@ -175,19 +175,17 @@ def _knee(z: Interval, c: FloatArray, cap: FloatArray) -> tuple[FloatArray, Floa
     return cut(add_down(cap, -c), z), cut(add_up(cap, -c), z)
 
 
-def _bound_at(at: Interval, c: FloatArray, cap: FloatArray, limits: tuple[Limits, Limits]) -> FloatArray:
+def _bound_at(at: Interval, c: FloatArray, cap: FloatArray, clamps: tuple[Clamps, Clamps]) -> FloatArray:
     """An upper bound of g at every point of `at`.
 
     With k = clamp_r(z), g is the greater of min(c + (z - k), K - k) and lower_q - k.
     """
-    q, r = limits
+    q, r = clamps
     base = -r.down(at.lower)
     passed = np.minimum(add_up(c, _excess(at.upper, r)), add_up(cap, base))
-    return passed if q.lower_up == -np.inf else np.maximum(passed, add_up(np.array(q.lower_up), base))
+    return np.maximum(passed, add_up(q.low_up, base))
 
 
-def _excess(z: FloatArray, r: Limits) -> FloatArray:
+def _excess(z: FloatArray, r: Clamps) -> FloatArray:
     """An upper bound of z - clamp_r(z): zero inside the limits, and exactly so."""
-    below = np.minimum(add_up(z, np.array(-r.lower_down)), 0.0) if np.isfinite(r.lower_down) else 0.0
-    above = np.maximum(add_up(z, np.array(-r.upper_down)), 0.0) if np.isfinite(r.upper_down) else 0.0
-    return np.asarray(below + above)
+    return np.minimum(add_up(z, -r.low_down), 0.0) + np.maximum(add_up(z, -r.high_down), 0.0)

@@ -8,10 +8,11 @@ says of it before the activation; then the activation is applied.
                 d = W' delta + (W' - W) h + (b' - b)        (QEBVerif, CAV 2023, section 4)
     symbolic    both networks by DeepPoly, their forms over the input subtracted    (the same)
     difference  as interval; differences substituted back jointly with the reference; mutual tightening
-    best        all of these, each by itself, and `difference` once more, on the intersection of all
+    best        symbolic and difference, each by itself, and difference once more on their intersection
 
-No mode of the middle three is always the tightest, and a tighter start can lead to looser relaxations further on,
-so `best` keeps every mode's own results.
+Every step of `difference` is at least as tight as that of `interval`, and that as `naive`, and the steps are monotone;
+so `best` contains all modes. Relaxations are not: a tighter start can lead to looser ones further on, so `best` keeps
+each mode's own results.
 
 Soundness: every domain's bounds hold for each x of the box, hence so does their intersection, hence so
 do the bounds after the activation (qsmt.dra.activation). No bound is rounded to a format's grid, and
@@ -23,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from itertools import pairwise
 
 import numpy as np
 
@@ -52,61 +53,27 @@ CACHE_BYTES = 2**22
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes:
-    """Analyses of the same boxes that lie side by side in one batch: numbers `first` to `end`."""
+class Group:
+    """What tightens a layer before its activation, in this order, in how many lanes side by side.
 
-    first: int
-    end: int
-
-    def __len__(self) -> int:
-        return self.end - self.first
-
-    def of(self, boxes: int) -> slice:
-        """Their part of the batch."""
-        return slice(self.first * boxes, self.end * boxes)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A domain, and the lanes it tightens."""
-
-    domain: Domain
-    lanes: Lanes = Lanes(0, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is done at every layer, in this order.
-
-    A lane knows nothing of the others, but the last of several, which knows what all of them have found. They
-    are one batch, so that they cost little more than one.
+    A lane is an analysis of all boxes that knows nothing of the others; only the last of several knows what all
+    of them have found. All lanes are one batch, so that they cost little more than one.
     """
 
-    steps: tuple[Step, ...]
-    lanes: Lanes = Lanes(0, 1)
+    domains: tuple[Domain, ...]
+    lanes: int = 1
 
 
-ALL, SYMBOLIC, FORWARD, JOINT = Lanes(0, 4), Lanes(0, 1), Lanes(1, 4), Lanes(2, 4)
-"""The lanes of `best`: symbolic, interval (which is never looser than naive), difference, and their product."""
+_DIFFERENCE = (forward_difference, joint, mutual)
 
-PLANS = {
-    Mode.NAIVE: Plan(()),
-    Mode.INTERVAL: Plan((Step(forward_difference),)),
-    Mode.SYMBOLIC: Plan((Step(symbolic), Step(subtract))),
-    Mode.DIFFERENCE: Plan((Step(forward_difference), Step(joint), Step(mutual))),
-    Mode.BEST: Plan(
-        (
-            Step(symbolic, SYMBOLIC),
-            Step(subtract, SYMBOLIC),
-            Step(forward_difference, FORWARD),
-            Step(joint, JOINT),
-            Step(mutual, JOINT),
-        ),
-        ALL,
-    ),
+PLANS: dict[Mode, tuple[Group, ...]] = {
+    Mode.NAIVE: (Group(()),),
+    Mode.INTERVAL: (Group((forward_difference,)),),
+    Mode.SYMBOLIC: (Group((symbolic, subtract)),),
+    Mode.DIFFERENCE: (Group(_DIFFERENCE),),
+    Mode.BEST: (Group((symbolic, subtract)), Group(_DIFFERENCE, lanes=2)),
 }
-
-Traces: TypeAlias = dict[Lanes, Trace]
+"""`best`: symbolic, difference (whose every step contains one of interval and naive), and the product of both."""
 
 
 def analyze(problem: Problem, boxes: Boxes, mode: Mode = Mode.BEST) -> Facts:
@@ -130,34 +97,33 @@ def reference_ranges(network: Network, boxes: Boxes, input_scale: Fraction) -> t
     return tuple(layer.post for layer in found)
 
 
-def _analyze_group(problem: CompiledProblem, boxes: Boxes, plan: Plan) -> Facts:
-    traces, last = run(problem, input_facts(problem.inputs, boxes), plan), slice(-len(boxes), None)
-    layers = tuple(layer[last] for layer in traces[plan.lanes].layers)
-    joined = next((step.lanes for step in plan.steps if step.domain is joint), None)
-    return Facts(layers, output_form(traces[joined])[last] if joined else None)
+def _analyze_group(problem: CompiledProblem, boxes: Boxes, plan: Sequence[Group]) -> Facts:
+    whole, *_, joined = run(problem, input_facts(problem.inputs, boxes), plan)
+    last = slice(-len(boxes), None)
+    form = output_form(joined)[last] if joined.form else None
+    return Facts(tuple(layer[last] for layer in whole.layers), form)
 
 
-def run(problem: CompiledProblem, inputs: InputFacts, plan: Plan) -> Traces:
-    """Every layer in every lane; one trace for each group of lanes that a domain works on."""
-    boxes = len(inputs.x.lower)
+def run(problem: CompiledProblem, inputs: InputFacts, plan: Sequence[Group]) -> list[Trace]:
+    """All layers in all lanes: the trace of all of them, then that of each group."""
     reference = bounded_layers([layer.reference for layer in problem.layers], inputs.reference)
-    spans = (plan.lanes, *(step.lanes for step in plan.steps))
-    traces = {lanes: Trace(problem, inputs.repeated(len(lanes)), reference) for lanes in spans}
+    lanes = [group.lanes for group in plan]
+    whole, *parts = (Trace(problem, inputs.repeated(n), reference) for n in (sum(lanes), *lanes))
+    ends = np.cumsum([0, *lanes]) * len(inputs.x.lower)
+    spans = [slice(*pair) for pair in pairwise(ends.tolist())]
     for layer in problem.layers:
-        facts, known, regular = _activated(layer, _bounded(plan, traces, boxes), len(plan.lanes))
-        for lanes, trace in traces.items():
-            part = lanes.of(boxes)
-            trace.add(facts[part], known[part], regular=regular[part])
-    return traces
+        known = alone(whole)
+        tighter = [_tightened(g, t, known[s]) for g, t, s in zip(plan, parts, spans, strict=True)]
+        facts, read, regular = _activated(layer, Pre.joined(tighter).meet_lanes(sum(lanes)), sum(lanes))
+        for trace, span in zip((whole, *parts), (slice(None), *spans), strict=True):
+            trace.add(facts[span], read[span], regular=regular[span])
+    return [whole, *parts]
 
 
-def _bounded(plan: Plan, traces: Traces, boxes: int) -> Pre:
-    """The next layer before its activation."""
-    known = alone(traces[plan.lanes])
-    for step in plan.steps:
-        part = step.lanes.of(boxes)
-        known = known.put(part, step.domain(traces[step.lanes], known[part]))
-    return known.meet_lanes(len(plan.lanes))
+def _tightened(group: Group, trace: Trace, known: Pre) -> Pre:
+    for domain in group.domains:
+        known = domain(trace, known)
+    return known
 
 
 def _activated(layer: CompiledLayer, pre: Pre, lanes: int) -> tuple[LayerFacts, Before, BoolArray]:
@@ -192,7 +158,6 @@ def _joined(groups: Sequence[Facts]) -> Facts:
 
 def _joined_layer(layers: Sequence[LayerFacts]) -> LayerFacts:
     def joined(name: str) -> Interval:
-        parts: list[Interval] = [getattr(layer, name) for layer in layers]
-        return Interval(np.concatenate([p.lower for p in parts]), np.concatenate([p.upper for p in parts]))
+        return Interval.joined([getattr(layer, name) for layer in layers])
 
     return LayerFacts(*map(joined, LayerFacts.__slots__))

@@ -49,6 +49,7 @@ class CompiledLayer:
     weight: AffineMap  # of the quantized network, in real units; linear
     gap: AffineMap  # quantized minus reference, weight and bias, in real units
     real: AffineMap  # of the quantized network, in real units
+    is_active: bool  # does either network do anything after its affine map?
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,6 +118,7 @@ def _compile_layer(reference: Layer, quantized: Layer) -> CompiledLayer:
         weight=affine_map(of_const(theirs.weight)),
         real=affine_map(of_const(theirs.weight), of_const(theirs.bias)),
         gap=affine_map(difference_of(theirs.weight, ours.weight), difference_of(theirs.bias, ours.bias)),
+        is_active=bool(reference.activation or quantized.activation),
     )
 
 

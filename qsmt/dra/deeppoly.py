@@ -32,7 +32,7 @@ from qsmt.arith.outward import SMALLEST, add_up, gamma, inflate, raised, step
 from qsmt.arith.real import FloatArray
 from qsmt.dra.affine import AffineMap
 from qsmt.dra.compiled import Side
-from qsmt.dra.domain import Limits, both, cut, outward, paired, plus
+from qsmt.dra.domain import Clamps, Limits, both, cut, outward, paired, plus
 from qsmt.facts import Interval
 
 
@@ -65,7 +65,7 @@ def lines_around(z: Interval, limits: Limits, noise: tuple[float, float] = (0.0,
     The chord where the clamp is convex, else the better of its two pieces.
     """
     z = both(z)
-    clamp = _Clamps(z.lower, limits)
+    clamp = Clamps.of(limits, z.lower)
     shift = paired(noise[1], -noise[0], z.lower)
     if noise != (0.0, 0.0):
         z = plus(z, Interval(shift, shift))
@@ -154,17 +154,7 @@ def concretized(form: Form, x: Interval) -> Interval:
     return outward(-constant[:, m:], constant[:, :m])
 
 
-class _Clamps:
-    """A clamp's limits and those of its negation, as arrays that broadcast against (2, boxes, m)."""
-
-    def __init__(self, like: FloatArray, limits: Limits) -> None:
-        two = (limits, limits.negated)
-        self.low_down, self.low_up, self.high_down, self.high_up = (
-            paired(getattr(two[0], name), getattr(two[1], name), like) for name in Limits.__slots__
-        )
-
-
-def _slope(z: Interval, clamp: _Clamps) -> FloatArray:
+def _slope(z: Interval, clamp: Clamps) -> FloatArray:
     low, high = clamp.low_down, clamp.high_up
     top = np.minimum(z.upper, high)
     chord = (top - low) / (top - z.lower)
@@ -174,11 +164,11 @@ def _slope(z: Interval, clamp: _Clamps) -> FloatArray:
     return np.where(constant, 0.0, np.minimum(np.maximum(slope, 0.0), 1.0))
 
 
-def _gap(at: Interval, slope: FloatArray, clamp: _Clamps) -> FloatArray:
+def _gap(at: Interval, slope: FloatArray, clamp: Clamps) -> FloatArray:
     """An upper bound of clamp(z) - slope * z for the points of `at`."""
     product = np.where(slope == 0.0, 0.0, slope * at.lower)
     below = np.where((slope == 0.0) | (slope == 1.0), product, product - step(product))
-    return add_up(np.minimum(np.maximum(at.upper, clamp.low_up), clamp.high_up), -below)
+    return add_up(clamp.up(at.upper), -below)
 
 
 def _magnitude(x: Interval) -> FloatArray:

@@ -103,7 +103,7 @@ def both(a: Interval) -> Interval:
 
 
 def paired(first: float, second: float, like: FloatArray) -> FloatArray:
-    """One number for a quantity, one for its negation: an array that broadcasts against (2, ...)."""
+    """One number for a quantity, one for its negation: an array that broadcasts against `like`, (2, ...)."""
     return np.array([first, second]).reshape(2, *(1,) * (like.ndim - 1))
 
 
@@ -148,3 +148,28 @@ def limits_between(lower: Fraction | None, upper: Fraction | None) -> Limits:
     below = (-np.inf, -np.inf) if lower is None else (float_down(lower), float_up(lower))
     above = (np.inf, np.inf) if upper is None else (float_down(upper), float_up(upper))
     return Limits(*below, *above)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clamps:
+    """A clamp's limits and those of its negation, as arrays that broadcast against (2, boxes, m)."""
+
+    low_down: FloatArray
+    low_up: FloatArray
+    high_down: FloatArray
+    high_up: FloatArray
+
+    @staticmethod
+    def of(limits: Limits, like: FloatArray) -> Clamps:
+        """For pairs of arrays shaped like this one."""
+        a, b = limits, limits.negated
+        pairs = ((a.lower_down, b.lower_down), (a.lower_up, b.lower_up), (a.upper_down, b.upper_down))
+        return Clamps(*(paired(*v, like) for v in (*pairs, (a.upper_up, b.upper_up))))
+
+    def down(self, values: FloatArray) -> FloatArray:
+        """A lower bound of the clamp of values that are at least these."""
+        return np.minimum(np.maximum(values, self.low_down), self.high_down)
+
+    def up(self, values: FloatArray) -> FloatArray:
+        """An upper bound of the clamp of values that are at most these."""
+        return np.minimum(np.maximum(values, self.low_up), self.high_up)

@@ -62,18 +62,27 @@ def joint(trace: Trace, known: Pre) -> Pre:
     form = start(trace.maps(len(trace.layers)))
     for layer in reversed(below):
         form = substitute(form, layer)
-    return known.meet_difference(_concretized(*over_x(form, trace.inputs), trace))
+    trace.form = over_x(form, trace.inputs)
+    return known.meet_difference(_concretized(*trace.form, trace))
 
 
 def output_form(trace: Trace) -> LinearForm:
     """Forms of the outputs' difference, after the last activation, over x."""
+    last = trace.problem.layers[-1]
+    if trace.form is None or last.is_active or not trace.regular[-1].all():
+        trace.form = _after_activation(trace)
+    rows, constant = trace.form
+    m = constant.shape[-1] // 2
+    return LinearForm(-rows[:, m:], rows[:, :m], -constant[:, m:], constant[:, :m])
+
+
+def _after_activation(trace: Trace) -> tuple[FloatArray, FloatArray]:
+    """The same, substituted back through the last activation."""
     pairs = trace.relaxed_pairs()
     form = identity(trace.layers[-1].difference_post.lower.shape[-1], pairs[-1].kept)
     for layer in reversed(pairs):
         form = substitute(form, layer)
-    rows, constant = over_x(form, trace.inputs)
-    m = constant.shape[-1] // 2
-    return LinearForm(-rows[:, m:], rows[:, :m], -constant[:, m:], constant[:, :m])
+    return over_x(form, trace.inputs)
 
 
 def mutual(trace: Trace, known: Pre) -> Pre:

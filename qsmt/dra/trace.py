@@ -5,13 +5,14 @@ The relaxations of a layer are made once, when a domain first asks for them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 
 from qsmt.arith.outward import float_down
-from qsmt.arith.real import IntArray
+from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.activation import Before
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem
 from qsmt.dra.deeppoly import BoundedLayer, Lines, RelaxedLayer, lines_around, relax
@@ -55,19 +56,25 @@ class Pre:
 
     def meet_lanes(self, lanes: int) -> Pre:
         """Of several analyses of the same boxes: the last one, met with all of them."""
+        if lanes == 1:
+            return self
         regular = self.quantized.regular.copy()
         size = len(regular) // lanes
         regular[-size:] = regular.reshape(lanes, size, -1).any(axis=0)
         quantized = Ranged(self.quantized.interval.meet_lanes(lanes), regular)
         return Pre(self.reference.meet_lanes(lanes), quantized, self.difference.meet_lanes(lanes))
 
-    def put(self, boxes: slice, part: Pre) -> Pre:
-        """The same, but for these boxes."""
+    @staticmethod
+    def joined(parts: Sequence[Pre]) -> Pre:
+        """Parts of a batch, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
         quantized = Ranged(
-            self.quantized.interval.put(boxes, part.quantized.interval), self.quantized.regular
+            Interval.joined([part.quantized.interval for part in parts]),
+            np.concatenate([part.quantized.regular for part in parts]),
         )
-        reference = self.reference.put(boxes, part.reference)
-        return Pre(reference, quantized, self.difference.put(boxes, part.difference))
+        reference = Interval.joined([part.reference for part in parts])
+        return Pre(reference, quantized, Interval.joined([part.difference for part in parts]))
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +87,9 @@ class Trace:
     layers: list[LayerFacts] = field(default_factory=list)
     known: list[Before] = field(default_factory=list)
     regular: list[BoolArray] = field(default_factory=list)  # where a quantized layer obeys its formula
+    form: tuple[FloatArray, FloatArray] | None = (
+        None  # of the latest difference before its activation, over x
+    )
     _quantized: list[RelaxedLayer] = field(default_factory=list)
     _pairs: list[RelaxedPair] = field(default_factory=list)
     _maps: list[Maps] = field(default_factory=list)

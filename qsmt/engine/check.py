@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmt.dra.analysis import analyze_region
+from qsmt.dra.domain import Mode
 from qsmt.dra.stability import unstable
 from qsmt.engine.dispatch import solve_residual, validate
 from qsmt.engine.falsify import falsify
@@ -65,7 +66,7 @@ def analyse(run: Investigation) -> tuple[str, dict[str, Any]]:
     if run.decides and run.within_bounds():
         run.verify(["dra"])
     ours, theirs = unstable(run.problem, run.facts)
-    figures = {"mode": "interval", "unstable_reference": ours, "unstable_quantized": theirs}
+    figures = {"mode": Mode.BEST.value, "unstable_reference": ours, "unstable_quantized": theirs}
     return f"bounded the difference; {ours} + {theirs} hidden neurons are unstable", figures
 
 

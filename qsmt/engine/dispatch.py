@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,13 +16,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from qsmt.dra.stability import unstable
-from qsmt.encoding import Encoding, Query, QueryAnswer, answer, encodings, load
+from qsmt.encoding import Encoding, Query, QueryAnswer, answer, backend, encodings, load
+from qsmt.engine.cost import estimate, size
 from qsmt.engine.crosscheck import Comparison, compare
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import (
     AUTO,
     FIRST_SHARE,
+    HEAD_START_S,
     NONE,
     SAMPLED_SECONDS,
     SAMPLED_SHARE,
@@ -37,8 +39,8 @@ from qsmt.solver.base import Backend, Limits, Status
 from qsmt.solver.process import CallFailed, Worker
 from qsmt.verdict import Falsified
 
-BITVECTOR_UNSTABLE = 12
-"""Up to this many unstable neurons, bit-vectors are tried first; beyond, MILP is far ahead."""
+STOP_AGAIN_S = 0.1
+"""How long a solver that was stopped may take to notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,10 @@ def solve_residual(run: Investigation) -> tuple[str, dict[str, Any]]:
     proved = len(trust) - 1
     if proved == len(queries):
         run.verify([*run.trust, *trust])
+    remarks = list(solvers.remarks)
     figures = {"queries": len(queries), "unsat": proved, "cross_checks": [c.figures for c in comparisons]}
-    return f"asked {asked} of {len(queries)} residual queries, {proved} have no solution" + said(
-        comparisons
-    ), figures
+    summary = f"asked {asked} of {len(queries)} residual queries, {proved} have no solution"
+    return "; ".join([summary + said(comparisons), *remarks]), figures | {"remarks": remarks}
 
 
 def said(comparisons: Sequence[Comparison]) -> str:
@@ -98,13 +100,18 @@ def open_queries(problem: Problem, facts: Facts) -> Iterator[Query]:
 
 
 class Solvers:
-    """The worker processes of one run, one per solver, alive between queries."""
+    """The worker processes of one run, one per solver, alive between queries.
+
+    So are the threads that wait for them: a child is killed when the thread that started it ends.
+    """
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._workers: dict[str, Worker] = {}
         self._stack = ExitStack()
+        self._executor = self._stack.enter_context(ThreadPoolExecutor(2))
         self._asked: dict[tuple[str, str], Backend[Any]] = {}
+        self.remarks: dict[str, None] = {}  # in order, each once
 
     def __enter__(self) -> Solvers:
         return self
@@ -114,18 +121,26 @@ class Solvers:
 
     def ask(self, choice: Choice, query: Query, seconds: float) -> QueryAnswer:
         """The replayed answer of one solver to one query; a failure of any kind is "unknown"."""
-        self._asked[choice.encoding.name, choice.backend.name] = choice.backend
         begun = time.monotonic()
         limits = Limits(seconds, self._options.memory_mib, seed=self._options.seed)
         arguments = (query, choice.encoding.name, choice.backend.name, limits)
         try:
-            status, witness, reason = self._worker(str(choice)).call(answer, arguments, timeout_s=seconds + 1)
+            found: QueryAnswer = self._worker(str(choice)).call(answer, arguments, timeout_s=seconds + 1)
         except CallFailed as failure:
-            status, witness, reason = Status.UNKNOWN, None, f"{choice}: {failure}"
-        found = QueryAnswer(
-            status, choice.encoding.name, choice.backend.name, time.monotonic() - begun, witness, reason
-        )
-        return replayed(query, found)
+            names, reason = (choice.encoding.name, choice.backend.name), f"{choice}: {failure}"
+            found = QueryAnswer(Status.UNKNOWN, *names, 0.0, reason=reason)
+        if found.remark:
+            self.remarks[found.remark] = None
+        self._asked[choice.encoding.name, found.backend] = backend(choice.encoding, found.backend)
+        return replayed(query, replace(found, seconds=time.monotonic() - begun))
+
+    def begin(self, choice: Choice, query: Query, seconds: float) -> Future[QueryAnswer]:
+        """`ask`, in another thread."""
+        return self._executor.submit(self.ask, choice, query, seconds)
+
+    def stop(self, choice: Choice) -> None:
+        """From another thread: end what this solver is doing."""
+        self._worker(str(choice)).interrupt()
 
     def backend(self, found: QueryAnswer) -> Backend[Any]:
         """Whose answer this is."""
@@ -174,7 +189,15 @@ def choices(query: Query, options: Options) -> tuple[list[Choice], str]:
             refusals.append(f"{encoding.name}: {refusal}")
         else:
             found += [Choice(encoding, b) for b in _usable(encoding, options, refusals)]
-    return sorted(found, key=lambda choice: _rank(choice, query, options)), "; ".join(refusals)
+    bits, neurons = size(query)
+    only_exact = options.trust is Trust.EXACT
+
+    def rank(choice: Choice) -> tuple[bool, float]:
+        """Exact solvers first where only they count."""
+        cost = estimate(choice.backend, input_bits=bits, neurons=neurons)
+        return only_exact and not choice.backend.exact, cost
+
+    return sorted(found, key=rank), "; ".join(refusals)
 
 
 def _usable(encoding: Encoding, options: Options, refusals: list[str]) -> list[Backend[Any]]:
@@ -193,26 +216,54 @@ def _usable(encoding: Encoding, options: Options, refusals: list[str]) -> list[B
     return usable
 
 
-def _rank(choice: Choice, query: Query, options: Options) -> tuple[bool, bool]:
-    """Exact solvers first where only they count; else bit-vectors first where there is little to search."""
-    small = sum(unstable(query.problem, query.facts)) <= BITVECTOR_UNSTABLE
-    only_exact = options.trust is Trust.EXACT
-    return (only_exact and not choice.backend.exact, (choice.backend.exact and not small))
-
-
 def _decide(run: Investigation, solvers: Solvers, query: Query, share: float) -> QueryAnswer:
-    """The best solver's answer, or the next encoding's if it has none."""
+    """The answer of the best solver, or of its partner."""
     ranked, refusals = choices(query, run.options)
     if not ranked:
         run.reasons.append(refusals)
         return QueryAnswer(Status.UNKNOWN, "none", "none", 0.0, reason=refusals)
-    other = next((c for c in ranked if c.encoding.name != ranked[0].encoding.name), None)
-    first = solvers.ask(ranked[0], query, max(share * (FIRST_SHARE if other else 1), 0.1))
-    found = _accept(run, solvers, first)
-    if found.status is Status.UNKNOWN and other is not None:
-        found = _accept(run, solvers, solvers.ask(other, query, max(share - first.seconds, 0.1)))
+    pair = ranked[:2]
+    ask = _side_by_side if run.options.jobs > 1 else _in_turn
+    found = ask(run, solvers, query, pair, share=share)
     if found.witness is not None:
         run.observe([found.witness])
+    return found
+
+
+def _in_turn(
+    run: Investigation, solvers: Solvers, query: Query, pair: Sequence[Choice], *, share: float
+) -> QueryAnswer:
+    """One solver after the other, if there is another."""
+    first = solvers.ask(pair[0], query, max(share * (FIRST_SHARE if len(pair) > 1 else 1), 0.1))
+    found = _accept(run, solvers, first)
+    if found.status is Status.UNKNOWN and len(pair) > 1:
+        found = _accept(run, solvers, solvers.ask(pair[1], query, max(share - first.seconds, 0.1)))
+    return found
+
+
+def _side_by_side(
+    run: Investigation, solvers: Solvers, query: Query, pair: Sequence[Choice], *, share: float
+) -> QueryAnswer:
+    """After a head start of the first, both at once; the first answer that counts ends the other."""
+    begun, waiting = time.monotonic(), list(pair)
+    under_way: dict[Future[QueryAnswer], Choice] = {}
+    found = QueryAnswer(Status.UNKNOWN, "none", "none", 0.0)
+    try:
+        while waiting or under_way:
+            if waiting:
+                left, choice = max(share - (time.monotonic() - begun), 0.1), waiting.pop(0)
+                under_way[solvers.begin(choice, query, left)] = choice
+            done, _ = wait(under_way, HEAD_START_S if waiting else None, FIRST_COMPLETED)
+            for future in done:
+                del under_way[future]
+                found = _accept(run, solvers, future.result())
+                if found.status is not Status.UNKNOWN:
+                    return found
+    finally:
+        while wait(under_way, 0).not_done:  # again and again: one may only just be starting
+            for choice in under_way.values():
+                solvers.stop(choice)
+            wait(under_way, STOP_AGAIN_S)
     return found
 
 

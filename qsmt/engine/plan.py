@@ -26,7 +26,11 @@ CHECKPOINT_SECONDS = 10.0
 """Between two checkpoints: what a kill costs at most."""
 
 FIRST_SHARE = 0.6
-"""Of a query's time, what the preferred encoding gets before the other one is tried."""
+"""Of a query's time, what the preferred encoding gets before the other one is tried, where jobs = 1."""
+
+HEAD_START_S = 2.0
+"""With more jobs, the other one joins after this long: most queries are decided before (see
+benchmarks/results/scaling.md), and then no solver has to be stopped, which costs a new process."""
 
 SAMPLED_SHARE = 4
 """Under `--cross-check sample`, one residual query in this many is put to a second encoding."""

@@ -18,7 +18,10 @@ from qsmt.verdict import Falsified, Unknown, Verdict, Verified, name
 
 SCHEMA = "qsmt.report/1"
 
-PACKAGES = ("qsmt", "numpy", "onnx", "z3-solver", "pysmt", "bitwuzla", "highspy", "gurobipy")
+PACKAGES = (
+    *("qsmt", "numpy", "onnx", "pysmt", "z3-solver", "bitwuzla", "cvc5"),
+    *("highspy", "gurobipy", "pyscipopt"),
+)
 """Whose versions a report names."""
 
 

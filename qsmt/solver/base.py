@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 M_contra = TypeVar("M_contra", contravariant=True)
 
@@ -55,4 +55,13 @@ class Backend(Protocol[M_contra]):
 
     def solve(self, model: M_contra, limits: Limits) -> Answer:
         """Decide the model. May take longer than the limits allow: the caller's process is killed then."""
+        ...
+
+
+@runtime_checkable
+class SizeLimited(Protocol[M_contra]):
+    """What a backend offers besides if its licence does not take models of every size."""
+
+    def too_large(self, model: M_contra) -> str | None:
+        """None, or that this model is too large, in words."""
         ...

@@ -2,7 +2,8 @@
 
 A solver may crash, hang, or eat the machine; none of that may touch the program that asked. A worker
 is a fresh interpreter that serves one call at a time and is kept alive between calls, so that isolation
-does not cost a start per query. A call that overstays is ended by killing its worker.
+does not cost a start per query. A call that overstays is ended by killing its worker. A worker is also
+killed when the thread ends that made its first call: let the threads live as long as their workers.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class CallFailed(Exception):
 
 
 class Worker:
-    """One child process. Use as a context manager; not shared between threads."""
+    """One child process. Use as a context manager; only `interrupt` is for other threads."""
 
     def __init__(self, memory_mib: int) -> None:
         self._memory_mib = memory_mib
@@ -75,6 +76,10 @@ class Worker:
         if not returned:
             raise CallFailed(str(result))
         return result
+
+    def interrupt(self) -> None:
+        """From another thread: the call that is under way fails, as if its time were up."""
+        self._expire()
 
     def close(self) -> None:
         """End the child, whatever it is doing."""

@@ -109,14 +109,14 @@ FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "a step too high": ("qsmt_bitvector.widths:Circuit.lookup", higher_steps),
     "bias shifted by one": ("qsmt_bitvector.rules:_products", on_products(shifted_bias)),
     "weight sign flipped": ("qsmt_bitvector.rules:_products", on_products(flipped_weight)),
-    "threshold one too low": ("qsmt_bitvector.encoding:least_above", lambda old: floor),
-    "threshold one too high": ("qsmt_bitvector.encoding:least_above", one_more),
+    "threshold one too low": ("qsmt_bitvector.formula:least_above", lambda old: floor),
+    "threshold one too high": ("qsmt_bitvector.formula:least_above", one_more),
     "width too narrow": ("qsmt_bitvector.widths:bits_for", one_bit_less),
     "region not asserted": ("qsmt_bitvector.widths:Circuit.variable", unbounded_variable),
-    "difference reversed": ("qsmt_bitvector.encoding:minus", other_side),
+    "difference reversed": ("qsmt_bitvector.formula:minus", other_side),
     "products dropped": ("qsmt_bitvector.widths:Circuit.sum", first_part_only),
     "input scale of one": (
-        "qsmt_bitvector.encoding:over_one_denominator",
+        "qsmt_bitvector.formula:over_one_denominator",
         lambda old: lambda forms: [replace(f, denominator=1) for f in old(forms)],
     ),
 }

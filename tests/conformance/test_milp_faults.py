@@ -31,16 +31,16 @@ FAULTS: dict[str, Fault] = {
         lambda f: lambda op: (f(op)[0] * -1, f(op)[1]),
     ),
     "threshold one step too high": (
-        "qsmt_milp.encoding.put_threshold",
-        lambda f: lambda b, d, *, bound, gap: f(b, d, bound=bound + gap, gap=gap),
+        "qsmt_milp.encoding.step",
+        lambda f: lambda *a: f(*a) * 3,
     ),
     "threshold one step too low": (
         "qsmt_milp.encoding.put_threshold",
-        lambda f: lambda b, d, *, bound, gap: f(b, d, bound=bound - gap, gap=gap),
+        lambda f: lambda b, d, *, limit: f(b, d, limit=limit - Fraction(1, 1000)),
     ),
     "strict bound as a closed row": (
-        "qsmt_milp.encoding.put_threshold",
-        lambda f: lambda b, d, *, bound, gap: f(b, d, bound=bound, gap=None),
+        "qsmt_milp.encoding.step",
+        lambda f: lambda *a: None,
     ),
     "M too small": (
         "qsmt_milp.bigm.activation",
@@ -48,7 +48,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "the wrong side": (
         "qsmt_milp.encoding.put_threshold",
-        lambda f: lambda b, d, *, bound, gap: f(b, d * -1, bound=bound, gap=gap),
+        lambda f: lambda b, d, *, limit: f(b, d * -1, limit=limit),
     ),
     "input scale missing": ("qsmt_milp.inputs.reals", lambda _: lambda problem, x: x),
     "the output's scale missing": ("qsmt_milp.encoding._unit", lambda _: lambda problem: Fraction(1)),

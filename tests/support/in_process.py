@@ -21,6 +21,9 @@ class InProcessWorker:
     def __exit__(self, *_: object) -> None:
         """Nothing was started."""
 
+    def interrupt(self) -> None:
+        """A call in this process goes on to its end."""
+
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], *, timeout_s: float) -> Any:
         """The function's result, whatever the time it takes."""
         try:

@@ -1,7 +1,7 @@
 """Gurobi: a commercial solver for mixed-integer programs, in doubles.
 
 The licence that comes with the package from PyPI takes models of up to 2000 variables and 2000 rows. Such a
-Gurobi is available; a larger model gets "unknown" from it, with that reason, and goes to another solver.
+Gurobi is available; a larger model is `too_large` for it, and goes to another solver.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TOO_LARGE = 10010
 """The error number of a model beyond the licence."""
 
 FREE_SIZE = 2000
-"""How many variables a size-limited licence takes."""
+"""How many variables, and how many rows, a size-limited licence takes."""
 
 
 class GurobiBackend:
@@ -35,6 +35,12 @@ class GurobiBackend:
 
     def available(self) -> str | None:
         return _session()[1]
+
+    def too_large(self, model: Model) -> str | None:
+        """None, or that the licence does not take a model of this size."""
+        if max(len(model.variables), len(model.rows)) <= FREE_SIZE or has_full_licence():
+            return None
+        return _over_the_limit(model)
 
     def solve(self, model: Model, limits: Limits) -> Answer:
         environment, reason = _session()
@@ -128,7 +134,9 @@ def _interpreted(gurobipy: Any, solver: Any, model: Model) -> Answer:
 
 
 def _explained(error: Any, model: Model) -> str:
-    if error.errno == TOO_LARGE:
-        size = f"{len(model.variables)} variables and {len(model.rows)} rows"
-        return f"a model of {size} is over the limit of this Gurobi licence"
-    return f"Gurobi failed ({error})"
+    return _over_the_limit(model) if error.errno == TOO_LARGE else f"Gurobi failed ({error})"
+
+
+def _over_the_limit(model: Model) -> str:
+    size = f"{len(model.variables)} variables and {len(model.rows)} rows"
+    return f"a model of {size} is over the limit of this Gurobi licence"

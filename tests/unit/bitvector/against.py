@@ -25,7 +25,7 @@ from tests.support.any_network import any_problem
 from tests.support.networks import Recipe, random_problem
 from tests.unit.milp.oracle import SIDES, Side, executions, no_facts, query, tight_facts
 
-ENCODING = BitVectorEncoding()
+ENCODING = BitVectorEncoding("exact")
 FACTS: tuple[Callable[[Problem], Facts], ...] = (no_facts, tight_facts, analyze_region)
 MATRIX = list(product(Rounding, Overflow, (False, True)))
 """Rounding, overflow, and whether the requantization's multiplier is no power of two."""

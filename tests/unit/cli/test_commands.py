@@ -93,7 +93,7 @@ def test_each_encoding_decides_through_its_worker(
     path = write_problem(problem, tmp_path)
     ran = qsmt(capsys, "check", path, "--encoding", encoding, "--cross-check", cross_check, "--json")
     assert ran.code == 0, ran
-    label = {"bitvector": "smt:", "milp": "milp:"}[encoding]
+    label = {"bitvector": "smt:", "milp": "milp"}[encoding]
     assert all(t == "dra" or t.startswith(label) for t in ran.report["trust"])
     checks = next(s for s in ran.report["stages"] if s["name"] == "encodings")["cross_checks"]
     assert (checks != []) == (cross_check != "off")
@@ -102,9 +102,13 @@ def test_each_encoding_decides_through_its_worker(
 
 def test_exact_trust_refuses_a_numerical_proof(tmp_path: Path, capsys: Capture) -> None:
     path = write_problem(with_bound(PROBLEM, WORST + Fraction(1, 100)), tmp_path)
-    ran = qsmt(capsys, "check", path, "--encoding", "milp", "--trust", "exact", "--json")
+    exact = ("--encoding", "milp", "--trust", "exact", "--json")
+    ran = qsmt(capsys, "check", path, *exact, "--backend", "highs")
     assert ran.code == 3
     assert "numerically" in ran.report["reason"]
+    ran = qsmt(capsys, "check", path, *exact)
+    assert ran.code == 0
+    assert "milp-certified" in ran.report["trust"]
 
 
 def test_text_puts_the_verdict_first_and_says_what_it_rests_on(

@@ -198,7 +198,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "wrapping saturates": {"qsmt.dra.interval._wrap": lambda x, limits: interval._regular(limits.of(x))},
     "zeroing saturates": {"qsmt.dra.interval._zero": lambda x, limits: interval._regular(limits.of(x))},
     # DeepPoly
-    "lines without intercept": {"qsmt.dra.deeppoly._gap": lambda at, slope, limits: 0 * (slope + at.lower)},
+    "lines without intercept": {"qsmt.dra.deeppoly._gap": lambda at, slope, clamp: 0 * (slope + at.lower)},
     "chords that are too flat": {"qsmt.dra.deeppoly._constant": lambda line, bias, _: line.slope * bias},
     "the quantized network's lines know no noise": {
         "qsmt.dra.trace.lines_around": lambda z, limits, noise=(0.0, 0.0): deeppoly.lines_around(z, limits)

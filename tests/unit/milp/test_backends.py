@@ -13,11 +13,12 @@ from qsmt_milp import MilpEncoding
 from qsmt_milp.backends import gurobi, highs
 from qsmt_milp.backends.gurobi import FREE_SIZE, GurobiBackend
 from qsmt_milp.backends.highs import HighsBackend
+from qsmt_milp.backends.scip import ScipBackend
 from qsmt_milp.model import Builder, Model, combination
 from tests.support.networks import Recipe, random_problem
 from tests.unit.milp.oracle import no_facts, query
 
-BACKENDS: tuple[Backend[Model], ...] = (HighsBackend(), GurobiBackend())
+BACKENDS: tuple[Backend[Model], ...] = (HighsBackend(), GurobiBackend(), ScipBackend())
 LIMITS = Limits(wall_s=30)
 
 
@@ -146,12 +147,15 @@ def test_a_model_over_the_licence_is_unknown_with_the_reason() -> None:
 
 
 def test_gurobi_comes_first_only_with_a_full_licence(monkeypatch: pytest.MonkeyPatch) -> None:
-    for full, want in ((True, ["gurobi", "highs"]), (False, ["highs", "gurobi"])):
+    for full, want in (
+        (True, ["gurobi", "highs", "scip", "certified"]),
+        (False, ["highs", "scip", "gurobi", "certified"]),
+    ):
         monkeypatch.setattr("qsmt_milp.encoding.has_full_licence", lambda full=full: full)
         assert [b.name for b in MilpEncoding().backends()] == want
 
 
-@pytest.mark.parametrize("missing", ["gurobipy", "highspy"])
+@pytest.mark.parametrize("missing", ["gurobipy", "highspy", "pyscipopt"])
 def test_without_a_library_the_rest_works(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gurobi._session.cache_clear()
     gurobi.has_full_licence.cache_clear()
@@ -161,7 +165,7 @@ def test_without_a_library_the_rest_works(missing: str, monkeypatch: pytest.Monk
         assert f"{missing} cannot be imported" in (absent.available() or "")
         answer = absent.solve(knapsack(4, 8), LIMITS)
         assert answer.status is Status.UNKNOWN and missing in (answer.reason or "")
-        assert len(MilpEncoding().backends()) == 2
+        assert len(MilpEncoding().backends()) == 4
     finally:
         gurobi._session.cache_clear()
         gurobi.has_full_licence.cache_clear()

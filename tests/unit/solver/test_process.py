@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def test_a_hanging_call_is_killed_and_the_next_one_works(worker: Worker) -> None
     with pytest.raises(CallFailed, match="timeout"):
         worker.call(time.sleep, (60,), timeout_s=0.3)
     assert worker.call(abs, (-3,), timeout_s=PLENTY_S) == 3
+
+
+def test_another_thread_interrupts_a_call_and_the_next_one_works(worker: Worker) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        call = executor.submit(worker.call, time.sleep, (PLENTY_S,), timeout_s=PLENTY_S)
+        while not call.done():
+            worker.interrupt()
+            time.sleep(0.05)
+        with pytest.raises(CallFailed, match="timeout"):
+            call.result()
+        assert executor.submit(worker.call, abs, (-3,), timeout_s=PLENTY_S).result() == 3
 
 
 def test_a_crash_is_reported_and_the_next_call_works(worker: Worker) -> None:

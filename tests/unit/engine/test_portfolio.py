@@ -1,0 +1,137 @@
+"""Two solvers side by side: a head start, the first answer that counts, and nobody left running."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from qsmt.engine import dispatch
+from qsmt.engine.cost import BY_TRUST, estimate
+from qsmt.solver.base import Answer, Limits, Status
+from qsmt.verdict import Unknown, Verified
+from tests.support.in_process import InProcessWorker
+from tests.unit.engine.test_dispatch import (
+    NONSENSE,
+    TRUE,
+    UNSAT,
+    FakeBackend,
+    FakeEncoding,
+    decide,
+    install,
+)
+
+__all__ = ["install"]  # a fixture
+SILENT = Answer(Status.UNKNOWN, reason="no idea")
+
+
+@dataclass
+class Scripted(FakeBackend):
+    """Does what it is told to before it answers."""
+
+    before: Callable[[], Any] = bool
+
+    def solve(self, model: Any, limits: Limits) -> Answer:
+        self.before()
+        return super().solve(model, limits)
+
+
+class Interruptible(InProcessWorker):
+    """Remembers that it was stopped."""
+
+    stopped = threading.Event()
+
+    def interrupt(self) -> None:
+        self.stopped.set()
+
+
+@pytest.fixture(autouse=True)
+def _short_head_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "HEAD_START_S", 0.05)
+    Interruptible.stopped = threading.Event()
+
+
+def pair(first: FakeBackend, second: FakeBackend) -> tuple[FakeEncoding, FakeEncoding]:
+    """Two encodings, of which the first is asked first."""
+    return FakeEncoding(first, name="first"), FakeEncoding(second, name="second")
+
+
+def test_a_quick_answer_asks_nobody_else(install: Any) -> None:
+    def never() -> None:
+        raise AssertionError("the second solver was asked")
+
+    install(*pair(FakeBackend(UNSAT, trust="smt:a"), Scripted(UNSAT, trust="smt:b", before=never)))
+    found = decide(TRUE, encoding="auto")
+    assert isinstance(found, Verified) and found.trust == ("dra", "smt:a")
+
+
+def test_a_slow_solver_is_joined_and_stopped_by_a_faster_one(
+    install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first waits until it is stopped: without the second there would be no end."""
+    slow = Scripted(SILENT, before=lambda: Interruptible.stopped.wait(60))
+    install(*pair(slow, FakeBackend(UNSAT, trust="smt:b")))
+    monkeypatch.setattr(dispatch, "Worker", Interruptible)
+    found = decide(TRUE, encoding="auto")
+    assert isinstance(found, Verified) and found.trust == ("dra", "smt:b")
+    assert Interruptible.stopped.is_set()
+
+
+def test_an_answer_that_does_not_count_leaves_the_other_running(install: Any) -> None:
+    """Nonsense from the second does not end the first."""
+    told = threading.Event()
+    first = Scripted(UNSAT, trust="smt:a", before=lambda: told.wait(60))
+    install(*pair(first, Scripted(NONSENSE, before=told.set)))
+    found = decide(TRUE, encoding="auto")
+    assert isinstance(found, Verified) and found.trust == ("dra", "smt:a")
+
+
+def test_two_that_do_not_know_are_two_reasons(install: Any) -> None:
+    install(*pair(FakeBackend(SILENT), FakeBackend(Answer(Status.UNKNOWN, reason="too hard"))))
+    found = decide(TRUE, encoding="auto")
+    assert isinstance(found, Unknown) and "no idea" in found.reason and "too hard" in found.reason
+
+
+def test_with_one_job_they_take_turns(install: Any) -> None:
+    seen = []
+    first = Scripted(SILENT, before=lambda: seen.append("first"))
+    install(*pair(first, Scripted(UNSAT, before=lambda: seen.append("second"))))
+    assert isinstance(decide(TRUE, encoding="auto", jobs=1), Verified)
+    assert seen[:2] == ["first", "second"]
+
+
+# --- who is asked first -------------------------------------------------------------------------------------
+
+
+def order(*, input_bits: float, neurons: int) -> list[str]:
+    backends = {
+        "smt:bitwuzla": FakeBackend(UNSAT, trust="smt:bitwuzla"),
+        "milp:highs": FakeBackend(UNSAT, trust="milp:highs", exact=False),
+        "milp-certified": FakeBackend(UNSAT, trust="milp-certified"),
+    }
+    return sorted(backends, key=lambda name: estimate(backends[name], input_bits=input_bits, neurons=neurons))
+
+
+def test_proofs_first_where_they_are_cheap_and_numbers_where_they_are_not() -> None:
+    """As measured: see benchmarks/results/scaling.md."""
+    assert order(input_bits=2, neurons=0)[0] == "smt:bitwuzla"
+    assert order(input_bits=14.8, neurons=7) == ["milp-certified", "milp:highs", "smt:bitwuzla"]
+    assert order(input_bits=8, neurons=29)[0] == "milp:highs"
+
+
+def test_an_estimate_grows_and_never_overflows() -> None:
+    for trust in (*BY_TRUST, "smt:somebody", "nobody:knows"):
+        backend = FakeBackend(UNSAT, trust=trust)
+        small, large = (estimate(backend, input_bits=b, neurons=n) for b, n in ((1, 1), (30, 40)))
+        assert small < large < estimate(backend, input_bits=1e6, neurons=10**6) < float("inf")
+
+
+def test_who_is_not_measured_comes_last_and_proofs_before_claims() -> None:
+    somebody = FakeBackend(UNSAT, trust="oracle:new")
+    numerical = FakeBackend(UNSAT, trust="oracle:new", exact=False)
+    known = FakeBackend(UNSAT, trust="smt:known")
+    at = {"input_bits": 5.0, "neurons": 5}
+    assert estimate(known, **at) < estimate(somebody, **at) < estimate(numerical, **at)  # type: ignore[arg-type]
