@@ -35,11 +35,10 @@ BATCH_BYTES = 2**28
 BOUNDS = 24
 """Arrays as large as a layer that an analysis keeps, with what it needs meanwhile."""
 
-SUBSTITUTIONS = 24
-"""Products per weight and row in a substitution back through a layer: of difference and reference, two signs,
-two sides, and twice as much again for all that is not a product."""
+SUBSTITUTIONS = 36
+"""Products per weight and row in a substitution back through a layer, and all that is done around them."""
 
-BOX_NEURON, POINT_NEURON = 27_000, 50
+BOX_NEURON, POINT_NEURON = 200_000, 50
 """What is done neuron by neuron, as so many multiplications in a matrix product, of which a point's are half
 in single precision."""
 
