@@ -9,6 +9,7 @@ says of it before the activation; then the activation is applied.
     symbolic    both networks by DeepPoly, their forms over the input subtracted    (the same)
     difference  differences substituted back jointly with the reference, and mutual tightening
     best        all of these, each by itself, and a last run of all domains that starts from their intersection
+    optimized   after `best`, multipliers and cases that are searched for (qsmt.dra.optimized), box by box
 
 No mode of the middle three is always the tightest, and a tighter start can lead to looser relaxations further on,
 so `best` keeps every mode's own results.
@@ -28,7 +29,7 @@ import numpy as np
 from qsmt.dra.activation import difference_after
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem, compile_network, compile_problem
 from qsmt.dra.deeppoly import RelaxedLayer, bounds, lines_around, relax
-from qsmt.dra.domain import BoolArray, Boxes, Mode, minus, scaled, select
+from qsmt.dra.domain import DEFAULT_EFFORT, BoolArray, Boxes, Effort, Mode, minus, scaled, select
 from qsmt.dra.domains import (
     Domain,
     deeppoly_reference,
@@ -40,6 +41,7 @@ from qsmt.dra.domains import (
     symbolic,
 )
 from qsmt.dra.inputs import InputFacts, input_facts
+from qsmt.dra.optimized import Optimizer
 from qsmt.dra.trace import Pre, Trace, before
 from qsmt.facts import Facts, Interval, LayerFacts, LinearForm
 from qsmt.ir.network import Network
@@ -59,18 +61,36 @@ DOMAINS: dict[Mode, tuple[Domain, ...]] = {
 PRODUCT: tuple[Domain, ...] = (deeppoly_reference, subtract, forward_difference, joint, mutual)
 
 
-def analyze(problem: Problem, boxes: Boxes, mode: Mode = Mode.BEST) -> Facts:
-    """Bounds on every box of the batch; the leading axis is the box."""
+def analyze(
+    problem: Problem,
+    boxes: Boxes,
+    mode: Mode = Mode.BEST,
+    *,
+    outputs: Sequence[int] | None = None,
+    effort: Effort = DEFAULT_EFFORT,
+) -> Facts:
+    """Bounds on every box of the batch; the leading axis is the box.
+
+    The mode `optimized` takes some effort for each box, all of it for the chosen outputs, or for all.
+    """
     compiled = compile_problem(problem)
-    size = _group_size(compiled)
+    size = 1 if mode is Mode.OPTIMIZED else _group_size(compiled)
     groups = [boxes[i : i + size] for i in range(0, len(boxes), size)]
     with np.errstate(all="ignore"):
+        if mode is Mode.OPTIMIZED:
+            return _joined([_optimized(compiled, group, outputs, effort) for group in groups])
         return _joined([_analyze_group(compiled, group, mode) for group in groups])
 
 
-def analyze_region(problem: Problem, mode: Mode = Mode.BEST) -> Facts:
+def analyze_region(
+    problem: Problem,
+    mode: Mode = Mode.BEST,
+    *,
+    outputs: Sequence[int] | None = None,
+    effort: Effort = DEFAULT_EFFORT,
+) -> Facts:
     """Bounds on the problem's whole region."""
-    return analyze(problem, Boxes.of_region(problem.region), mode)[0]
+    return analyze(problem, Boxes.of_region(problem.region), mode, outputs=outputs, effort=effort)[0]
 
 
 def reference_ranges(network: Network, boxes: Boxes, input_scale: Fraction) -> tuple[Interval, ...]:
@@ -97,6 +117,13 @@ def traces(problem: CompiledProblem, inputs: InputFacts, mode: Mode) -> list[Tra
 
 def _analyze_group(problem: CompiledProblem, boxes: Boxes, mode: Mode) -> Facts:
     last = traces(problem, input_facts(problem.inputs, boxes), mode)[-1]
+    return Facts(tuple(last.layers), last.form)
+
+
+def _optimized(problem: CompiledProblem, box: Boxes, outputs: Sequence[int] | None, effort: Effort) -> Facts:
+    inputs, optimizer = input_facts(problem.inputs, box), Optimizer.begun(outputs, effort)
+    best = traces(problem, inputs, Mode.BEST)[-1]
+    last = _run(problem, inputs, (*PRODUCT, optimizer, mutual), [best])
     return Facts(tuple(last.layers), last.form)
 
 

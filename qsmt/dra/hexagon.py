@@ -137,8 +137,8 @@ class Vertices:
 
 def hexagons(known: Before, quantized: Activation, reference: Activation, *, step: float) -> Hexagons:
     """The hexagons of a layer whose quantized values are multiples of `step` (rounded down)."""
-    z, d, s = (_both(x) for x in (known.reference, known.difference, known.quantized))
-    value = _both(known.quantized_post)
+    z, d, s = (both(x) for x in (known.reference, known.difference, known.quantized))
+    value = both(known.quantized_post)
     shape = value.lower.shape
     limits = (reference.limits, reference.limits.negated)
 
@@ -193,6 +193,6 @@ def _on_the_border(region: Hexagons) -> Iterator[tuple[FloatArray, FloatArray]]:
         yield from ((at, region.over(at, level)) for level in levels)
 
 
-def _both(x: Interval) -> Interval:
+def both(x: Interval) -> Interval:
     """A quantity and its negation."""
     return Interval(np.stack([x.lower, -x.upper]), np.stack([x.upper, -x.lower]))
