@@ -228,6 +228,7 @@ def bounded(dual: Dual, nodes: Nodes, schedule: Schedule) -> Nodes:
     found = ascend(dual, at, nodes.target, nodes.chosen.swapaxes(0, 1), schedule)
     bound = np.minimum(nodes.bound, certified(dual, at, nodes.target, found.chosen))
     cut = best_cut(Columns.of(dual), nodes.bounds, found)
+    cut = replace(cut, kind=np.where(np.isfinite(bound), cut.kind, FINAL))
     return replace(nodes, bound=bound, chosen=found.chosen.swapaxes(0, 1), cut=cut)
 
 
