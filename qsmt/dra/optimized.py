@@ -33,15 +33,20 @@ ROW_COLUMNS = 2**13
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """Tightens a layer before its activation; from the outputs only some, within a limit of time for all."""
+    """Tightens a layer before its activation; from the outputs only some, within a limit of time for all.
+
+    Hidden layers take at most half of the time.
+    """
 
     outputs: Sequence[int] | None
     effort: Effort
+    halfway: float
     deadline: float
 
     @staticmethod
     def begun(outputs: Sequence[int] | None, effort: Effort) -> Optimizer:
-        return Optimizer(outputs, effort, time.monotonic() + effort.seconds)
+        now = time.monotonic()
+        return Optimizer(outputs, effort, now + 0.5 * effort.seconds, now + effort.seconds)
 
     def __call__(self, trace: Trace, known: Pre) -> Pre:
         if not trace.layers or time.monotonic() >= self.deadline:
@@ -60,11 +65,11 @@ class Optimizer:
 
     def _hidden(self, trace: Trace, known: Pre, hidden: Sequence[Hidden], last: Maps) -> Pre:
         m, which, side = len(last.bias), np.flatnonzero(_undecided(trace, known)), trace.next.quantized
-        if not len(which):
+        if not len(which) or time.monotonic() >= self.halfway:
             return known
         forms = [_form(*rows, which) for rows in (_difference(last), _reference(last), _quantized(last))]
         rows = Form(*(np.concatenate([getattr(f, name) for f in forms]) for name in Form.__slots__))
-        upper = _ascended(dual(hidden, last, rows, trace.inputs), self.deadline)
+        upper = _ascended(dual(hidden, last, rows, trace.inputs), self.halfway)
         d, z, s = (_interval(part, which, m) for part in np.split(upper, 3))
         known = known.meet_difference(d).meet_reference(z)
         return known.meet_quantized(s, unit=side.pre_unit, integral=side.is_integer)
