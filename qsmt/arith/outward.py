@@ -67,8 +67,7 @@ def add_up(a: FloatArray, b: FloatArray) -> FloatArray:
     total, error = two_sum(a, b)
     bound = np.asarray(total)
     np.nextafter(bound, np.inf, out=bound, where=~(error <= 0.0))
-    np.copyto(bound, np.inf, where=np.isnan(bound))
-    return bound
+    return np.fmin(bound, np.inf)  # which takes the number where the other is none
 
 
 def add_down(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -88,20 +87,13 @@ def times_up(values: FloatArray, factor: Fraction) -> FloatArray:
     if not factor.numerator:
         return np.zeros_like(values)
     low, high, power_of_two = _factor(factor.numerator, factor.denominator)
-    if power_of_two and _stays_normal(values, low):
-        return values * low
+    if power_of_two and ((exact_product := values * low) / low == values).all():
+        return exact_product
     product = np.where(values > 0, values * high, values * low)
     size = np.abs(product)
     exact = power_of_two & (size >= SMALLEST_NORMAL) & (size < np.inf)
     bound = np.where(exact, product, raised(product))
     return np.where(values == 0, 0.0, np.where(np.isnan(bound), np.inf, bound))
-
-
-def _stays_normal(values: FloatArray, factor: float) -> bool:
-    """Does a product with a power of two lose no digit, whichever of the values it is?"""
-    size = np.abs(values)
-    least = size.min(where=size > 0, initial=np.inf) * min(factor, 1.0)
-    return bool(least >= SMALLEST_NORMAL) and bool(size.max(initial=0.0) * max(factor, 1.0) < np.inf)
 
 
 @lru_cache(maxsize=1024)

@@ -84,6 +84,7 @@ class AffineMap:
     """`x -> W x + b`, prepared for batches of intervals; n inputs, m outputs."""
 
     weight: FloatArray  # (m, n)
+    mirrored: FloatArray  # (2m, n), the weight and its negation
     transposed: FloatArray  # (n, m), contiguous
     absolute: FloatArray  # |W| transposed, (n, m), contiguous
     relative: float
@@ -139,6 +140,7 @@ def affine_map(weight: Approximation, bias: Approximation | None = None) -> Affi
     relative, residue = _relative_error(weight)
     return AffineMap(
         weight=frozen(np.ascontiguousarray(weight.nearest)),
+        mirrored=frozen(np.concatenate([weight.nearest, -weight.nearest])),
         transposed=frozen(np.ascontiguousarray(weight.nearest.T)),
         absolute=frozen(np.ascontiguousarray(np.abs(weight.nearest).T)),
         relative=relative,

@@ -145,7 +145,8 @@ def run(
         tighter = [_tightened(g, t, known[s]) for g, t, s in zip(plan, parts, spans, strict=True)]
         facts, read, regular = _activated(layer, Pre.joined(tighter).meet_lanes(sum(lanes)), sum(lanes))
         facts = facts.meet(given[i]) if given else facts
-        for trace, span in zip((whole, *parts), (slice(None), *spans), strict=True):
+        whole.add(facts, read, regular=regular)
+        for trace, span in zip(parts, spans, strict=True):
             trace.add(facts[span], read[span], regular=regular[span])
     return [whole, *parts]
 
@@ -183,7 +184,7 @@ def _joined(groups: Sequence[Facts]) -> Facts:
     layers = tuple(_joined_layer(layers) for layers in zip(*(g.layers for g in groups), strict=True))
     forms = [g.form for g in groups if g.form is not None]
     columns = ([getattr(f, name) for f in forms] for name in LinearForm.__slots__)
-    return Facts(layers, LinearForm(*map(np.concatenate, columns)) if forms else None)
+    return Facts(layers, LinearForm(*map(np.concatenate, columns)) if len(forms) == len(groups) else None)
 
 
 def _joined_layer(layers: Sequence[LayerFacts]) -> LayerFacts:

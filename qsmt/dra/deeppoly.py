@@ -70,8 +70,9 @@ def lines_around(z: Interval, limits: Limits, noise: tuple[float, float] = (0.0,
     if noise != (0.0, 0.0):
         z = plus(z, Interval(shift, shift))
     slope = _slope(z, clamp)
-    lows = np.stack([z.lower, z.upper, cut(clamp.low_down, z), cut(clamp.high_down, z)])
-    highs = np.stack([z.lower, z.upper, cut(clamp.low_up, z), cut(clamp.high_up, z)])
+    lows = highs = np.stack([z.lower, z.upper, cut(clamp.low_down, z), cut(clamp.high_down, z)])
+    if not limits.are_doubles:
+        highs = np.stack([z.lower, z.upper, cut(clamp.low_up, z), cut(clamp.high_up, z)])
     intercept = _gap(Interval(lows, highs), slope, clamp).max(axis=0)
     if noise != (0.0, 0.0):
         intercept = raised(intercept + raised(slope * shift))
@@ -132,9 +133,8 @@ def form(linear: AffineMap, below: Sequence[RelaxedLayer], read: Interval) -> Fo
 
     h is the last of the layers `below` and bounded by `read`.
     """
-    weight = linear.weight
-    error = form_error(linear, _magnitude(read), np.zeros(len(weight)))
-    rows = np.concatenate([weight, -weight])[None]
+    error = form_error(linear, _magnitude(read), np.zeros(len(linear.weight)))
+    rows = linear.mirrored[None]
     constant = add_up(np.concatenate([linear.bias, -linear.bias]), np.concatenate([error, error], axis=-1))
     for layer in reversed(below):
         rows, constant = _substitute(rows, constant, layer)

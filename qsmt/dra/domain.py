@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +102,8 @@ def negated(a: Interval) -> Interval:
 
 def minus(a: Interval, b: Interval) -> Interval:
     """Bounds of a difference of values of which nothing is known but their bounds."""
-    return plus(a, negated(b))
+    ends = add_up(_raising(a), pair(b.upper, -b.lower))
+    return Interval(-ends[0], ends[1])
 
 
 def scaled(a: Interval, factor: Fraction) -> Interval:
@@ -142,6 +144,11 @@ class Limits:
     upper_up: float
 
     @property
+    def are_doubles(self) -> bool:
+        """Is each limit a double, or none?"""
+        return self.lower_down == self.lower_up and self.upper_down == self.upper_up
+
+    @property
     def negated(self) -> Limits:
         """The limits of -clamp(-v)."""
         return Limits(-self.upper_up, -self.upper_down, -self.lower_up, -self.lower_down)
@@ -176,10 +183,8 @@ class Clamps:
 
     @staticmethod
     def of(limits: Limits, like: FloatArray) -> Clamps:
-        """For pairs of arrays shaped like this one."""
-        a, b = limits, limits.negated
-        pairs = ((a.lower_down, b.lower_down), (a.lower_up, b.lower_up), (a.upper_down, b.upper_down))
-        return Clamps(*(paired(*v, like) for v in (*pairs, (a.upper_up, b.upper_up))))
+        """For pairs of arrays with as many axes as this one."""
+        return _clamps(limits, like.ndim)
 
     def down(self, values: FloatArray) -> FloatArray:
         """A lower bound of the clamp of values that are at least these."""
@@ -188,3 +193,15 @@ class Clamps:
     def up(self, values: FloatArray) -> FloatArray:
         """An upper bound of the clamp of values that are at most these."""
         return np.minimum(np.maximum(values, self.low_up), self.high_up)
+
+
+@lru_cache(maxsize=256)
+def _clamps(limits: Limits, axes: int) -> Clamps:
+    like = np.empty((2, *(1,) * (axes - 1)))
+    a, b = limits, limits.negated
+    return Clamps(
+        paired(a.lower_down, b.lower_down, like),
+        paired(a.lower_up, b.lower_up, like),
+        paired(a.upper_down, b.upper_down, like),
+        paired(a.upper_up, b.upper_up, like),
+    )

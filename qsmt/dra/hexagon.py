@@ -27,7 +27,7 @@ by at most 16 u size each, and the objective by at most `SLACK * size` per unit 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -36,7 +36,7 @@ import numpy as np
 from qsmt.arith.outward import SMALLEST
 from qsmt.arith.real import FloatArray
 from qsmt.dra.activation import Activation, Before
-from qsmt.dra.domain import BoolArray, both, cut, minus, paired, plus
+from qsmt.dra.domain import BoolArray, both, cut, minus, pair, paired, plus
 from qsmt.facts import Interval
 
 SLACK = 32 * 2.0**-53
@@ -56,6 +56,8 @@ class Hexagons:
     step: FloatArray
     floor: FloatArray
     ceiling: FloatArray
+    limit: FloatArray  # the quantized side's lower limit, rounded up: above it, a value is at most s + noise
+    size: FloatArray  # no number that occurs is larger
 
     def reference(self, z: FloatArray) -> FloatArray:
         """R(z)."""
@@ -87,20 +89,6 @@ class Hexagons:
     def full(self) -> FloatArray:
         """From here on, the value may be `most`."""
         return self.most - self.noise
-
-    @property
-    def size(self) -> FloatArray:
-        """The largest number that occurs."""
-        found = [self.least, self.most, self.noise, self.step]
-        for x in (
-            self.z,
-            self.d,
-            self.s,
-            Interval(self.reference(self.z.lower), self.reference(self.z.upper)),
-        ):
-            found += [x.lower, x.upper]
-        greatest: FloatArray = np.maximum.reduce([np.abs(v) for v in found]) + SMALLEST
-        return greatest
 
     @property
     def constant(self) -> BoolArray:
@@ -136,21 +124,37 @@ class Vertices:
 
 
 def hexagons(known: Before, quantized: Activation, reference: Activation, *, step: float) -> Hexagons:
-    """The hexagons of a layer whose quantized values are multiples of `step` (rounded down)."""
-    z, d, s = tightened(known.reference, known.difference, known.quantized)
-    value, limits = both(known.quantized_post), (reference.limits, reference.limits.negated)
-    like = value.lower
+    """The hexagons of a layer whose quantized values are multiples of `step` (rounded down).
+
+    They are tight if z, d and s have been cut to each other (`tightened`).
+    """
+    z, d, s, value = known.reference, known.difference, known.quantized, known.quantized_post
+    size = _largest([z, d, s, value, reference.limits.of(z)], step + max(map(abs, quantized.noise)))
+    two, ours = both(value), (reference.limits, reference.limits.negated)
+
+    def constant(first: float, second: float) -> FloatArray:
+        return np.broadcast_to(paired(first, second, two.lower), two.lower.shape)
+
     return Hexagons(
         both(z),
         both(d),
         both(s),
-        least=value.lower,
-        most=value.upper,
-        noise=np.broadcast_to(paired(quantized.noise[1], -quantized.noise[0], like), like.shape),
-        step=np.broadcast_to(paired(step, step, like), like.shape),
-        floor=np.broadcast_to(paired(limits[0].lower_down, limits[1].lower_down, like), like.shape),
-        ceiling=np.broadcast_to(paired(limits[0].upper_down, limits[1].upper_down, like), like.shape),
+        least=two.lower,
+        most=two.upper,
+        noise=constant(quantized.noise[1], -quantized.noise[0]),
+        step=constant(step, step),
+        floor=constant(ours[0].lower_down, ours[1].lower_down),
+        ceiling=constant(ours[0].upper_down, ours[1].upper_down),
+        limit=constant(quantized.limits.lower_up, quantized.limits.negated.lower_up),
+        size=pair(size, size),
     )
+
+
+def _largest(values: Sequence[Interval], least: float) -> FloatArray:
+    """The largest size of any end, neuron by neuron, at least `least`."""
+    ends = np.stack([end for value in values for end in (value.lower, value.upper)])
+    largest: FloatArray = np.abs(ends).max(axis=0) + (least + SMALLEST)
+    return largest
 
 
 def tightened(z: Interval, d: Interval, s: Interval) -> tuple[Interval, Interval, Interval]:

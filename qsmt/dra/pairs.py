@@ -76,15 +76,25 @@ class Maps:
     """A layer's affine maps, without the columns of what it reads that cannot matter."""
 
     kept: IntArray  # those columns
-    weight: FloatArray  # (m, kept)
-    gap: FloatArray
-    reference: FloatArray
+    delta_rows: FloatArray  # (2m, kept), the weight and its negation
+    h_rows: FloatArray  # (2m, kept), the gap and its negation
+    reference: FloatArray  # (m, kept)
     gap_bias: FloatArray
     bias: FloatArray
     d_error: FloatArray  # (boxes, m): P(d)
     z_error: FloatArray
     reach: FloatArray  # (boxes, m), at least |d| + |z|
     tiny: FloatArray  # (boxes, 1)
+
+    @property
+    def weight(self) -> FloatArray:
+        """(m, kept)"""
+        return self.delta_rows[: len(self.bias)]
+
+    @property
+    def gap(self) -> FloatArray:
+        """(m, kept)"""
+        return self.h_rows[: len(self.bias)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,9 +130,9 @@ def maps(layer: CompiledLayer, read: tuple[Interval, Interval], kept: IntArray) 
     total = 2.0 + np.add.reduce([v.sum(axis=-1, keepdims=True) for v in (far, near, *sums)])
     return Maps(
         kept,
-        weight.weight[:, kept],
-        gap.weight[:, kept],
-        reference.weight[:, kept],
+        _take(weight.mirrored, kept),
+        _take(gap.mirrored, kept),
+        _take(reference.weight, kept),
         gap.bias,
         reference.bias,
         inflate(d_error, 4),
@@ -161,12 +171,9 @@ def relax_pair(through: Maps, planes: Planes, lines: Lines) -> RelaxedPair:
 
 def start(through: Maps) -> Form:
     """The differences d of a layer, and their negations, over what it reads."""
-    weight, gap, bias, error = through.weight, through.gap, through.gap_bias, through.d_error
-    return Form(
-        np.concatenate([weight, -weight])[None],
-        np.concatenate([gap, -gap])[None],
-        add_up(np.concatenate([bias, -bias]), np.concatenate([error, error], axis=-1)),
-    )
+    bias, error = through.gap_bias, through.d_error
+    constant = add_up(np.concatenate([bias, -bias]), np.concatenate([error, error], axis=-1))
+    return Form(through.delta_rows[None], through.h_rows[None], constant)
 
 
 def identity(size: int, kept: IntArray) -> Form:
@@ -232,6 +239,11 @@ def _spread(pair: FloatArray) -> Spread:
     return Spread((0.5 * pair[0] + 0.5 * pair[1])[:, None, :], (0.5 * pair[0] - 0.5 * pair[1])[:, None, :])
 
 
+def _take(matrix: FloatArray, columns: IntArray) -> FloatArray:
+    """These columns, in ascending order; the matrix itself if these are all."""
+    return matrix if len(columns) == matrix.shape[1] else matrix[:, columns]
+
+
 def _any(where: BoolArray) -> BoolArray:
     """In which columns it holds anywhere."""
     return np.asarray(where.any(axis=tuple(range(where.ndim - 1))))
@@ -266,5 +278,5 @@ def _matvec(rows: FloatArray, vectors: FloatArray) -> FloatArray:
     """(boxes, rows, n) times (boxes, 1, n), row by row."""
     if vectors.ndim == 2:
         vectors = vectors[:, None, :]
-    product: FloatArray = np.matmul(rows, np.swapaxes(vectors, -1, -2))[..., 0]
+    product: FloatArray = np.matmul(rows, vectors.transpose(0, 2, 1))[..., 0]
     return product

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qsmt.arith.outward import add_down, add_up
-from qsmt.arith.real import FloatArray
+from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.domain import BoolArray
 from qsmt.dra.hexagon import (
     CORNERS,
@@ -76,9 +76,8 @@ def passes(region: Hexagons) -> BoolArray:
 def quantized_passes(region: Hexagons) -> BoolArray:
     """Where the quantized network passes its value on, and the rounding is no more than its noise."""
     many = region.most - region.least > FEW_STEPS * region.step
-    unlimited = (add_down(region.s.lower, region.noise) >= region.least) & (
-        region.s.upper + region.noise <= region.most + region.step
-    )
+    above = (region.least > region.limit) | (add_down(region.s.lower, region.noise) >= region.limit)
+    unlimited = above & (region.s.upper + region.noise <= region.most + region.step)
     found: BoolArray = unlimited & many
     return found
 
@@ -86,37 +85,39 @@ def quantized_passes(region: Hexagons) -> BoolArray:
 def _tightest(region: Hexagons, flat: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The slopes with the least value at the centre, neuron by neuron; arrays (neurons,)."""
     at = vertices(region)
-    alpha, beta = (np.stack(np.broadcast_arrays(*v)) for v in zip(*_slopes(region, at), strict=True))
+    alpha, beta = _slopes(region, at)
     gamma = (at.phi - alpha[:, None] * at.d - beta[:, None] * at.z).max(axis=1)
     gamma = add_up(gamma, (1.0 + np.abs(alpha) + np.abs(beta)) * at.margin)
     height = gamma + alpha * at.d[CORNERS].mean(axis=0) + beta * at.z[CORNERS].mean(axis=0)
     height = np.where(height < flat, height, np.inf)  # never where something is unknown
-    best = np.argmin(height, axis=0)[None]
-    alpha, beta, gamma, height = (
-        np.take_along_axis(v, best, axis=0)[0] for v in (alpha, beta, gamma, height)
+    best = height.argmin(axis=0), np.arange(len(flat))
+    better = height[best] < np.inf
+    return (
+        np.where(better, alpha[best], 0.0),
+        np.where(better, beta[best], 0.0),
+        np.where(better, gamma[best], flat),
     )
-    better = height < np.inf
-    return np.where(better, alpha, 0.0), np.where(better, beta, 0.0), np.where(better, gamma, flat)
 
 
-def _slopes(region: Hexagons, at: Vertices) -> list[tuple[FloatArray, FloatArray]]:
-    """All candidates but the constant: pairs (alpha, beta), each within [-1, 1]."""
+_CROSSED = np.array([(LEFT_TOP, FULL_LEFT), (FULL_LEFT, RIGHT_TOP), (LEFT_TOP, RIGHT_TOP)]).T
+_ALONG = np.array([(LEFT_BOTTOM, FLOOR_BOTTOM), (FLOOR_BOTTOM, RIGHT_BOTTOM), (LEFT_BOTTOM, RIGHT_BOTTOM)]).T
+"""Edges of the envelope: pairs of vertices, where d does not matter and where it is passed on."""
+
+
+def _slopes(region: Hexagons, at: Vertices) -> tuple[FloatArray, FloatArray]:
+    """alpha and beta of all candidates but the constant, within [-1, 1]: arrays (candidates, neurons)."""
     d, s = region.d, region.s
     zero, one = np.zeros_like(d.lower), np.ones_like(d.lower)
     share = _slope(np.maximum(d.upper, 0.0) - np.maximum(d.lower, 0.0), d.upper - d.lower)
     chord = _slope(region.quantized(s.upper) - region.quantized(s.lower), s.upper - s.lower)
-    crossed = ((LEFT_TOP, FULL_LEFT), (FULL_LEFT, RIGHT_TOP), (LEFT_TOP, RIGHT_TOP))
-    along = ((LEFT_BOTTOM, FLOOR_BOTTOM), (FLOOR_BOTTOM, RIGHT_BOTTOM), (LEFT_BOTTOM, RIGHT_BOTTOM))
-    rest = at.phi - at.d
-    return [
-        *((share, zero), (one, zero), (one, one), (zero, -one), (chord, chord), (chord, chord - one)),
-        *((zero, _edge(at.z, at.phi, i, j)) for i, j in crossed),
-        *((one, _edge(at.z, rest, i, j)) for i, j in along),
-    ]
+    crossed, along = _edges(at.z, at.phi, _CROSSED), _edges(at.z, at.phi - at.d, _ALONG)
+    alpha = np.stack([share, one, one, zero, chord, chord, *[zero] * 3, *[one] * 3])
+    return alpha, np.concatenate([[zero, zero, one, -one, chord, chord - one], crossed, along])
 
 
-def _edge(z: FloatArray, value: FloatArray, i: int, j: int) -> FloatArray:
-    return _slope(value[j] - value[i], z[j] - z[i])
+def _edges(z: FloatArray, value: FloatArray, ends: IntArray) -> FloatArray:
+    """The slope over z between vertices."""
+    return _slope(value[ends[1]] - value[ends[0]], z[ends[1]] - z[ends[0]])
 
 
 def _slope(rise: FloatArray, run: FloatArray) -> FloatArray:

@@ -163,7 +163,8 @@ def region_of(dual: Dual, bounds: FloatArray) -> Hexagons:
         return both(Interval(bounds[:, low], bounds[:, low + 1]))
 
     value, shape = pair(LEAST), (2, len(bounds), bounds.shape[-1])
-    rest = (dual.region.noise, dual.region.step, dual.region.floor, dual.region.ceiling)
+    root = dual.region  # which contains those of all nodes, so that no number in them is larger
+    rest = (root.noise, root.step, root.floor, root.ceiling, root.limit, root.size)
     return Hexagons(
         pair(Z_LOW),
         pair(D_LOW),
