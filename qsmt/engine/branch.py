@@ -53,7 +53,7 @@ SMALLEST_WIDTH = 1e-290
 LEAF_BOXES = 4
 """A box is run when its points cost no more than analysing this many boxes."""
 
-STRETCH_CHUNKS = 16
+STRETCH_CHUNKS = 48
 """Chunks of points that a worker runs in one piece."""
 
 MAX_LEAF = 2.0**40
