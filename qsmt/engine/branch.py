@@ -131,7 +131,8 @@ class Search:
         A point may exceed limits, which are doubles, by less than one, where it was executed exactly.
         """
         limits = self.policy.limits()
-        outward = Interval(np.nextafter(limits.lower, -np.inf), np.nextafter(limits.upper, np.inf))
+        with np.errstate(over="ignore"):
+            outward = Interval(np.nextafter(limits.lower, -np.inf), np.nextafter(limits.upper, np.inf))
         return self.open_boxes == 0 and bool(inside(self.certified, outward))
 
     @property
