@@ -79,6 +79,11 @@ class LayerFacts:
     quantized_post: Interval
     difference_post: Interval
 
+    def meet(self, other: LayerFacts) -> LayerFacts:
+        """The intersection of two analyses of the same layer."""
+        names = LayerFacts.__slots__
+        return LayerFacts(*(getattr(self, name).meet(getattr(other, name)) for name in names))
+
     def __getitem__(self, box: int | slice) -> LayerFacts:
         return LayerFacts(*(getattr(self, name)[box] for name in LayerFacts.__slots__))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qsmt.cli.arguments import Bits, Box, Files, Json, Model, Output, Runtime
+from qsmt.cli.arguments import DEFAULT_BUDGET, Bits, Box, Budget, Files, Json, Model, Output, Runtime
 from qsmt.cli.output import check_writable, chosen_model, emit, one_of
 
 
@@ -16,9 +16,10 @@ def command(
     mode: Annotated[
         str,
         typer.Option(
-            metavar="naive|interval|symbolic|difference|best", help="How the difference is bounded."
+            metavar="naive|interval|symbolic|difference|best|optimized", help="How the difference is bounded."
         ),
     ] = "best",
+    budget: Budget = DEFAULT_BUDGET,
     bits: Bits = None,
     box: Box = None,
     input_model: Model = None,
@@ -41,7 +42,7 @@ def command(
     bound = None if files[0].suffix.lower() == ".toml" else "0"  # analysis does not depend on the claim
     source = Source(tuple(files), bits, box, bound, model, runtime)
     loaded = source.load()
-    result = analyze(loaded.problem, chosen)
+    result = analyze(loaded.problem, chosen, seconds=budget)
     report = Report(
         command="analyze",
         problem=result.problem,

@@ -41,6 +41,14 @@ Output: TypeAlias = Annotated[
     typer.Option("--output", "-o", metavar="FILE", help="Also write the report to FILE, as JSON."),
 ]
 
+# --- of `analyze` alone ---
+
+DEFAULT_BUDGET = 10.0  # that of the analysis itself (qsmt.dra.domain), which is not imported for `--help`
+Budget: TypeAlias = Annotated[
+    float,
+    typer.Option(min=0.0, metavar="SECONDS", help="What the mode `optimized` may take after `best`."),
+]
+
 # --- of `check` and `bound` ---
 
 Timeout: TypeAlias = Annotated[

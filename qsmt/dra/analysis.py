@@ -9,6 +9,7 @@ says of it before the activation; then the activation is applied.
     symbolic    both networks by DeepPoly, their forms over the input subtracted    (the same)
     difference  as interval; differences substituted back jointly with the reference; mutual tightening
     best        symbolic and difference, each by itself, and difference once more on their intersection
+    optimized   after `best`, multipliers and cases that are searched for (qsmt.dra.optimized), box by box
 
 Every step of `difference` is at least as tight as that of `interval`, and that as `naive`, and the steps are monotone;
 so `best` contains all modes. Relaxations are not: a tighter start can lead to looser ones further on, so `best` keeps
@@ -31,7 +32,7 @@ import numpy as np
 from qsmt.dra.activation import Before, difference_after
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem, compile_network, compile_problem
 from qsmt.dra.deeppoly import bounded_layers
-from qsmt.dra.domain import BoolArray, Boxes, Mode, minus, scaled, select
+from qsmt.dra.domain import DEFAULT_EFFORT, BoolArray, Boxes, Effort, Mode, minus, scaled, select
 from qsmt.dra.domains import (
     Domain,
     alone,
@@ -43,6 +44,7 @@ from qsmt.dra.domains import (
     symbolic,
 )
 from qsmt.dra.inputs import InputFacts, input_facts
+from qsmt.dra.optimized import Optimizer
 from qsmt.dra.trace import Pre, Trace
 from qsmt.facts import Facts, Interval, LayerFacts, LinearForm
 from qsmt.ir.network import Network
@@ -76,18 +78,36 @@ PLANS: dict[Mode, tuple[Group, ...]] = {
 """`best`: symbolic, difference (whose every step contains one of interval and naive), and the product of both."""
 
 
-def analyze(problem: Problem, boxes: Boxes, mode: Mode = Mode.BEST) -> Facts:
-    """Bounds on every box of the batch; the leading axis is the box."""
-    compiled = compile_problem(problem)
-    size = _group_size(compiled)
+def analyze(
+    problem: Problem,
+    boxes: Boxes,
+    mode: Mode = Mode.BEST,
+    *,
+    outputs: Sequence[int] | None = None,
+    effort: Effort = DEFAULT_EFFORT,
+) -> Facts:
+    """Bounds on every box of the batch; the leading axis is the box.
+
+    The mode `optimized` takes some effort for each box, all of it for the chosen outputs, or for all.
+    """
+    compiled, optimized = compile_problem(problem), mode is Mode.OPTIMIZED
+    size = 1 if optimized else _group_size(compiled)
     groups = [boxes[i : i + size] for i in range(0, len(boxes), size)]
     with np.errstate(all="ignore"):
+        if optimized:
+            return _joined([_optimized(compiled, group, outputs, effort) for group in groups])
         return _joined([_analyze_group(compiled, group, PLANS[mode]) for group in groups])
 
 
-def analyze_region(problem: Problem, mode: Mode = Mode.BEST) -> Facts:
+def analyze_region(
+    problem: Problem,
+    mode: Mode = Mode.BEST,
+    *,
+    outputs: Sequence[int] | None = None,
+    effort: Effort = DEFAULT_EFFORT,
+) -> Facts:
     """Bounds on the problem's whole region."""
-    return analyze(problem, Boxes.of_region(problem.region), mode)[0]
+    return analyze(problem, Boxes.of_region(problem.region), mode, outputs=outputs, effort=effort)[0]
 
 
 def reference_ranges(network: Network, boxes: Boxes, input_scale: Fraction) -> tuple[Interval, ...]:
@@ -97,24 +117,34 @@ def reference_ranges(network: Network, boxes: Boxes, input_scale: Fraction) -> t
     return tuple(layer.post for layer in found)
 
 
-def _analyze_group(problem: CompiledProblem, boxes: Boxes, plan: Sequence[Group]) -> Facts:
-    whole, *_, joined = run(problem, input_facts(problem.inputs, boxes), plan)
+def _optimized(problem: CompiledProblem, box: Boxes, outputs: Sequence[int] | None, effort: Effort) -> Facts:
+    best, optimizer = _analyze_group(problem, box, PLANS[Mode.BEST]), Optimizer.begun(outputs, effort)
+    return _analyze_group(problem, box, [Group((*_DIFFERENCE, optimizer, mutual))], best.layers)
+
+
+def _analyze_group(
+    problem: CompiledProblem, boxes: Boxes, plan: Sequence[Group], given: Sequence[LayerFacts] = ()
+) -> Facts:
+    whole, *_, joined = run(problem, input_facts(problem.inputs, boxes), plan, given)
     last = slice(-len(boxes), None)
     form = output_form(joined)[last] if joined.form else None
     return Facts(tuple(layer[last] for layer in whole.layers), form)
 
 
-def run(problem: CompiledProblem, inputs: InputFacts, plan: Sequence[Group]) -> list[Trace]:
-    """All layers in all lanes: the trace of all of them, then that of each group."""
+def run(
+    problem: CompiledProblem, inputs: InputFacts, plan: Sequence[Group], given: Sequence[LayerFacts] = ()
+) -> list[Trace]:
+    """All layers in all lanes, each starting from what is given: the trace of all of them, then that of each group."""
     reference = bounded_layers([layer.reference for layer in problem.layers], inputs.reference)
     lanes = [group.lanes for group in plan]
     whole, *parts = (Trace(problem, inputs.repeated(n), reference) for n in (sum(lanes), *lanes))
     ends = np.cumsum([0, *lanes]) * len(inputs.x.lower)
     spans = [slice(*pair) for pair in pairwise(ends.tolist())]
-    for layer in problem.layers:
-        known = alone(whole)
+    for i, layer in enumerate(problem.layers):
+        known = alone(whole).meet(given[i]) if given else alone(whole)
         tighter = [_tightened(g, t, known[s]) for g, t, s in zip(plan, parts, spans, strict=True)]
         facts, read, regular = _activated(layer, Pre.joined(tighter).meet_lanes(sum(lanes)), sum(lanes))
+        facts = facts.meet(given[i]) if given else facts
         for trace, span in zip((whole, *parts), (slice(None), *spans), strict=True):
             trace.add(facts[span], read[span], regular=regular[span])
     return [whole, *parts]

@@ -29,6 +29,21 @@ class Mode(StrEnum):
     SYMBOLIC = "symbolic"  # DeepPoly for both networks, their forms over the input subtracted
     DIFFERENCE = "difference"  # differences substituted back jointly with the reference
     BEST = "best"  # at least as tight as all of these
+    OPTIMIZED = "optimized"  # then relaxations and cases are searched for, within limits
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What the mode `optimized` may take per box: nodes per bound of an output, and seconds in all.
+
+    With enough time, the number of nodes alone decides the result.
+    """
+
+    nodes: int = 2000
+    seconds: float = 10.0
+
+
+DEFAULT_EFFORT = Effort()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

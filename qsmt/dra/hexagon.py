@@ -136,16 +136,14 @@ class Vertices:
 
 
 def hexagons(known: Before, quantized: Activation, reference: Activation, *, step: float) -> Hexagons:
-    """The hexagons of a layer whose quantized values are multiples of `step` (rounded down).
-
-    They are tight if z, d and s have been cut to each other (`tightened`).
-    """
+    """The hexagons of a layer whose quantized values are multiples of `step` (rounded down)."""
+    z, d, s = tightened(known.reference, known.difference, known.quantized)
     value, limits = both(known.quantized_post), (reference.limits, reference.limits.negated)
     like = value.lower
     return Hexagons(
-        both(known.reference),
-        both(known.difference),
-        both(known.quantized),
+        both(z),
+        both(d),
+        both(s),
         least=value.lower,
         most=value.upper,
         noise=np.broadcast_to(paired(quantized.noise[1], -quantized.noise[0], like), like.shape),

@@ -69,11 +69,17 @@ def planes(region: Hexagons, after: Interval) -> Planes:
 
 def passes(region: Hexagons) -> BoolArray:
     """Where both networks pass their values on, and the rounding is no more than its noise."""
+    found: BoolArray = region.reference_active & quantized_passes(region)
+    return found
+
+
+def quantized_passes(region: Hexagons) -> BoolArray:
+    """Where the quantized network passes its value on, and the rounding is no more than its noise."""
     many = region.most - region.least > FEW_STEPS * region.step
     unlimited = (add_down(region.s.lower, region.noise) >= region.least) & (
         region.s.upper + region.noise <= region.most + region.step
     )
-    found: BoolArray = region.reference_active & unlimited & many
+    found: BoolArray = unlimited & many
     return found
 
 

@@ -54,6 +54,13 @@ class Pre:
         quantized = Ranged(self.quantized.interval[boxes], self.quantized.regular[boxes])
         return Pre(self.reference[boxes], quantized, self.difference[boxes])
 
+    def meet(self, facts: LayerFacts) -> Pre:
+        """What is known of the same layer from another analysis too."""
+        quantized = Ranged(self.quantized.interval.meet(facts.quantized_pre), self.quantized.regular)
+        return Pre(
+            self.reference.meet(facts.reference_pre), quantized, self.difference.meet(facts.difference_pre)
+        )
+
     def meet_lanes(self, lanes: int) -> Pre:
         """Of several analyses of the same boxes: the last one, met with all of them."""
         if lanes == 1:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qsmt.dra.analysis import analyze_region
-from qsmt.dra.domain import Mode
+from qsmt.dra.domain import DEFAULT_EFFORT, Mode
 from qsmt.dra.stability import LayerStability, stability
 from qsmt.engine.investigation import OutputRange, Stage
 from qsmt.facts import Facts, Interval, Stability
@@ -28,20 +28,21 @@ class AnalysisResult:
     seconds: float
 
 
-def analyze(problem: Problem, mode: Mode) -> AnalysisResult:
-    """Run one mode on the whole region."""
+def analyze(problem: Problem, mode: Mode, *, seconds: float = DEFAULT_EFFORT.seconds) -> AnalysisResult:
+    """Run one mode on the whole region; `seconds` is what `optimized` may take."""
     begun = time.monotonic()
-    facts = analyze_region(problem, mode)
-    seconds = time.monotonic() - begun
+    effort = replace(DEFAULT_EFFORT, seconds=seconds)
+    facts = analyze_region(problem, mode, outputs=problem.claim.outputs, effort=effort)
+    elapsed = time.monotonic() - begun
     difference = facts.difference
     outputs = tuple(
         OutputRange(i, (float(difference.lower[i]), float(difference.upper[i])), None)
         for i in problem.claim.outputs
     )
     stage = Stage(
-        "analysis", seconds, f"bounded the difference layer by layer ({mode})", {"mode": mode.value}
+        "analysis", elapsed, f"bounded the difference layer by layer ({mode})", {"mode": mode.value}
     )
-    return AnalysisResult(problem, outputs, tuple(layer_rows(problem, facts)), (stage,), seconds)
+    return AnalysisResult(problem, outputs, tuple(layer_rows(problem, facts)), (stage,), elapsed)
 
 
 def layer_rows(problem: Problem, facts: Facts) -> list[dict[str, Any]]:

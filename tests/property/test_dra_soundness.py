@@ -21,7 +21,7 @@ from qsmt.arith.rounding import Rounding
 from qsmt.dra.analysis import analyze, analyze_region, reference_ranges
 from qsmt.dra.domain import Boxes, Mode
 from qsmt.problem import InputModel, Problem, Region
-from tests.unit.dra.soundness import executed, violations
+from tests.unit.dra.soundness import QUICK, executed, violations
 from tests.unit.dra.wild import Style, points_of, wild_pair, wild_problem
 
 KINDS = [
@@ -37,7 +37,7 @@ def check(problem: Problem, *, seed: int, most: int) -> int:
     points = points_of(problem, seed, most)
     ranges = executed(problem, points)
     for mode in Mode:
-        facts = analyze_region(problem, mode)
+        facts = analyze_region(problem, mode, effort=QUICK)
         assert violations(ranges, facts) == [], mode
     return len(points)
 
@@ -109,7 +109,7 @@ def test_every_box_of_a_batch_gets_its_own_bounds() -> None:
     corners = np.array([[float(v) for v in x] for x in points])
     boxes = Boxes(corners, corners + 1)
     for mode in Mode:
-        facts = analyze(problem, boxes, mode)
+        facts = analyze(problem, boxes, mode, effort=QUICK)
         for i, x in enumerate(points):
             inside = [x, tuple(v + 1 for v in x), (x[0], *(v + 1 for v in x[1:]))]
             assert violations(executed(problem, inside), facts[i]) == []

@@ -165,7 +165,7 @@ def test_export_writes_every_open_query_in_both_formats(fails: Path, capsys: Cap
     assert sorted(ran.out.split()) == sorted(str(folder / name) for name in names)
 
 
-@pytest.mark.parametrize("mode", ["naive", "interval"])
+@pytest.mark.parametrize("mode", ["naive", "interval", "optimized"])
 def test_analyze_reports_layers(mode: str, holds: Path, capsys: Capture) -> None:
     ran = qsmt(capsys, "analyze", holds, "--mode", mode, "--json")
     assert ran.code == 0

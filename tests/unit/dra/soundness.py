@@ -11,6 +11,7 @@ from math import isnan, lcm
 import numpy as np
 
 from qsmt.arith.real import ExactArray
+from qsmt.dra.domain import Effort
 from qsmt.facts import Facts, Interval
 from qsmt.interp import quantized, reference
 from qsmt.interp.reference import Ratios, ratios
@@ -20,6 +21,9 @@ from qsmt.ir.types import Real
 from qsmt.problem import Problem
 
 Point = tuple[Fraction, ...]
+
+QUICK = Effort(nodes=24)
+"""What the mode `optimized` may take where there are hundreds of problems."""
 
 
 @dataclass(frozen=True)

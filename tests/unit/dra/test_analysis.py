@@ -25,7 +25,7 @@ from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
 from qsmt.ir.verify import verify
 from qsmt.problem import ErrorBound, InputModel, Problem, Region
 from tests.support.networks import Recipe, quantized_network, random_problem
-from tests.unit.dra.soundness import executed, violations
+from tests.unit.dra.soundness import QUICK, executed, violations
 from tests.unit.dra.wild import Style, points_of, wild_pair, wild_problem
 
 F = Fraction
@@ -301,7 +301,7 @@ def test_overflow_gives_infinite_bounds_and_never_a_nan(exponent: int) -> None:
     )
     ranges = executed(problem, points_of(problem, 1, 20))
     for mode in Mode:
-        facts = analyze_region(problem, mode)
+        facts = analyze_region(problem, mode, effort=QUICK)
         assert violations(ranges, facts) == []
         for layer in facts.layers:
             for name in type(layer).__slots__:

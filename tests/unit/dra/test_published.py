@@ -21,6 +21,7 @@ from qsmt.frontend.formats import FixedPointScheme, FormatSpec
 from qsmt.interp.replay import Execution, replay
 from qsmt.problem import ErrorBound, InputModel, Problem, Region
 from tests.support.shared import shared_data
+from tests.unit.dra.soundness import QUICK
 
 F = Fraction
 ACAS_INPUT, MNIST_INPUT = FormatSpec(8, 8, signed=True), FormatSpec(8, 8, signed=False)
@@ -68,7 +69,7 @@ def test_the_reference_reads_the_input_as_it_is_and_not_clipped(bits: int) -> No
     value = exactly(problem, point).reference[0]
     assert abs(value - F("-0.0219226473")) < F(1, 10**10)
     for mode in Mode:
-        facts = analyze_region(problem, mode)
+        facts = analyze_region(problem, mode, effort=QUICK)
         bound = facts.layers[-1].reference_post
         assert contains(bound, 0, value) and bound.width[0] < 1e-12
         assert not contains(bound, 0, F("-0.0219234171"))  # what was claimed
@@ -81,7 +82,7 @@ def test_output_bounds_are_not_rounded_to_the_hidden_grid() -> None:
     assert abs(value - F("0.0121834590176")) < F(1, 10**13)
     assert not F("0.019599162") <= value <= F("0.020612331")  # what was claimed
     for mode in Mode:
-        assert contains(analyze_region(problem, mode).difference, 0, value)
+        assert contains(analyze_region(problem, mode, effort=QUICK).difference, 0, value)
 
 
 def test_a_bound_that_was_proved_by_rounding_to_the_hidden_grid_is_false() -> None:
@@ -90,7 +91,7 @@ def test_a_bound_that_was_proved_by_rounding_to_the_hidden_grid_is_false() -> No
     value = exactly(problem, image).difference[7]
     assert abs(value - F("-0.9704317")) < F(1, 10**7)
     for mode in Mode:
-        bound = analyze_region(problem, mode).difference
+        bound = analyze_region(problem, mode, effort=QUICK).difference
         assert contains(bound, 7, value)
         assert not contains(bound, 7, F("-0.8454318"))  # what was claimed
         assert bound.upper[7] < -0.9  # the bound 0.9 is refuted, not proved
@@ -102,7 +103,7 @@ def test_bounds_are_rounded_outward() -> None:
     value = exactly(problem, [118, -61, -100, 33, 82]).difference[0]
     assert F(20, 10**10) < value - claimed < F(21, 10**10)
     for mode in Mode:
-        bound = analyze_region(problem, mode).difference
+        bound = analyze_region(problem, mode, effort=QUICK).difference
         assert contains(bound, 0, value)
     assert F(float(bound.upper[0])) - value < F(1, 10**13)  # and not by being loose
 
