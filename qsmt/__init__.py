@@ -14,15 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qsmt.engine.bound import bound
     from qsmt.engine.check import check
     from qsmt.engine.load import load_problem
     from qsmt.engine.plan import Options
     from qsmt.problem import Problem
     from qsmt.verdict import Falsified, Unknown, Verified
 
-__all__ = ["Falsified", "Options", "Problem", "Unknown", "Verified", "check", "load_problem"]
+__all__ = ["Falsified", "Options", "Problem", "Unknown", "Verified", "bound", "check", "load_problem"]
 
 _HOMES = {
+    "bound": "qsmt.engine.bound",
     "check": "qsmt.engine.check",
     "load_problem": "qsmt.engine.load",
     "Options": "qsmt.engine.plan",

@@ -53,7 +53,7 @@ SMALLEST_WIDTH = 1e-290
 LEAF_BOXES = 4
 """A box is run when its points cost no more than analysing this many boxes."""
 
-STRETCH_CHUNKS = 16
+STRETCH_CHUNKS = 48
 """Chunks of points that a worker runs in one piece."""
 
 MAX_LEAF = 2.0**40
@@ -131,7 +131,8 @@ class Search:
         A point may exceed limits, which are doubles, by less than one, where it was executed exactly.
         """
         limits = self.policy.limits()
-        outward = Interval(np.nextafter(limits.lower, -np.inf), np.nextafter(limits.upper, np.inf))
+        with np.errstate(over="ignore"):
+            outward = Interval(np.nextafter(limits.lower, -np.inf), np.nextafter(limits.upper, np.inf))
         return self.open_boxes == 0 and bool(inside(self.certified, outward))
 
     @property

@@ -14,6 +14,7 @@ import secrets
 import time
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,8 @@ class Checkpoint:
         return {**self._identity(search), "tally": asdict(search.tally), "witnesses": witnesses}
 
     def _identity(self, search: Search) -> dict[str, str]:
-        return {"schema": SCHEMA, "problem": search.run.problem.sha256, "purpose": self.purpose}
+        problem = search.run.problem.sha256
+        return {"schema": SCHEMA, "version": version("qsmt"), "problem": problem, "purpose": self.purpose}
 
     def _check(self, header: dict[str, Any], search: Search) -> None:
         for key, expected in self._identity(search).items():

@@ -75,7 +75,7 @@ class OutputRange:
     def reached(self) -> tuple[float, float]:
         """The same as the nearest doubles; (inf, -inf) if nothing is."""
         pair = self.extremes
-        return (np.inf, -np.inf) if pair is None else (float(pair[0]), float(pair[1]))
+        return (np.inf, -np.inf) if pair is None else (_nearest(pair[0]), _nearest(pair[1]))
 
 
 @dataclass(slots=True)
@@ -212,6 +212,13 @@ class Investigation:
         if not worse:
             witness = Witness(execution.input, output, execution.reference, execution.quantized)
             self.verdict = Falsified(witness, self.problem.claim.of(output))
+
+
+def _nearest(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf if value > 0 else -np.inf
 
 
 def _exact(value: float) -> Fraction | float:

@@ -10,7 +10,7 @@ coefficients rank (smear), and the corner it points to is run; else both ends of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -100,8 +100,10 @@ class Stretch:
 
 
 def bounds_on(prepared: Prepared, boxes: Boxes) -> Facts:
-    """What the search's analysis proves on each box."""
-    return analyze(prepared.problem, boxes, SEARCH_MODE)
+    """What the search's analysis proves on each box; linear forms only if every box has one."""
+    facts = analyze(prepared.problem, boxes, SEARCH_MODE)
+    complete = facts.form is not None and len(facts.form.lower) == len(boxes)
+    return facts if complete else replace(facts, form=None)
 
 
 def examine(prepared: Prepared, request: Examination) -> Examined:

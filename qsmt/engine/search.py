@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from qsmt.arith.outward import float_down, float_up
 from qsmt.engine.boxes import searchable
 from qsmt.engine.branch import Search
 from qsmt.engine.checkpoint import Checkpoint
@@ -120,8 +121,8 @@ def refusal(run: Investigation) -> str | None:
 def run_one_point(run: Investigation) -> tuple[str, dict[str, Any]]:
     """Stage: a region of a single input is decided by executing it."""
     execution = run.observe([run.problem.region.lower])[0]
-    values = [float(v) for v in execution.difference]
-    run.certify(np.nextafter(values, -np.inf), np.nextafter(values, np.inf))
+    values = execution.difference
+    run.certify(np.array([float_down(v) for v in values]), np.array([float_up(v) for v in values]))
     if run.decides and run.verdict is None:
         run.verify(["enumeration"])
     return "ran the only point", {"boxes": 0, "points": 1, "open": 0}

@@ -77,14 +77,19 @@ def test_another_problem_purpose_or_version_is_refused_in_one_line(tmp_path: Pat
         resumed(with_bound(BASE, WORST + Fraction(1, 2**40)), path)
     with pytest.raises(InputError, match="another purpose"):
         Checkpoint(path, "bound --gap 0").restore(search)
+    for key, value in (("version", "0.0.1"), ("schema", "qsmt.checkpoint/0")):
+        _change(path, key, value)
+        with pytest.raises(InputError, match=f"another {key}: '{value}'"):
+            resumed(with_bound(BASE, WORST), path)
+
+
+def _change(path: Path, key: str, value: str) -> None:
     with np.load(path) as found:
         arrays = dict(found)
-    header = json.loads(arrays["header"].tobytes()) | {"schema": "qsmt.checkpoint/0"}
+    header = json.loads(arrays["header"].tobytes()) | {key: value}
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     with path.open("wb") as stream:
         np.savez(stream, **arrays)
-    with pytest.raises(InputError, match="another schema"):
-        resumed(with_bound(BASE, WORST), path)
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK", b"nonsense" * 99, None])

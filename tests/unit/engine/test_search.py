@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from qsmt.arith.fixed import Fixed
-from qsmt.dra.analysis import analyze_region
+from qsmt.dra.analysis import analyze, analyze_region
 from qsmt.dra.domain import Boxes, Mode
 from qsmt.engine import branch, pieces
 from qsmt.engine.boxes import Batch, Rows, halves
@@ -25,10 +25,11 @@ from qsmt.engine.plan import Options
 from qsmt.engine.policy import Policy, claim_limits
 from qsmt.engine.search import conclude, refusal
 from qsmt.errors import SoundnessError
-from qsmt.facts import Interval
+from qsmt.facts import Interval, LinearForm
 from qsmt.interp.replay import replay
 from qsmt.problem import InputModel, Problem, Region
 from qsmt.verdict import Falsified, Unknown, Verdict, Verified
+from tests.support.any_network import any_problem
 from tests.support.networks import Recipe, random_problem, with_bound
 from tests.support.truth import all_points, true_maximum, true_range
 
@@ -165,6 +166,21 @@ def test_an_analysis_without_linear_forms_will_do(
     worst = true_maximum(problem)
     assert isinstance(decided(with_bound(problem, worst)), Verified)
     assert isinstance(decided(with_bound(problem, worst - TINY)), Falsified)
+
+
+def test_forms_of_some_boxes_only_are_not_taken_for_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An accumulator that may wrap on one box has no linear form there."""
+    problem = any_problem(7, model=InputModel.CONTINUOUS, wild=False)
+    root = Boxes.of_region(problem.region)
+    complete = analyze(problem, root, Mode.DIFFERENCE)
+    size = problem.reference.output.size
+    one = LinearForm(
+        *(np.zeros((1, size, *shape)) for shape in ((problem.input_size,), (problem.input_size,), (), ()))
+    )
+    ends = [np.repeat(end, 2, axis=0) for end in (root.lower, root.upper)]
+    monkeypatch.setattr(pieces, "analyze", lambda *_: replace(complete, form=one))
+    assert pieces.bounds_on(Prepared(problem), Boxes(*ends)).form is None
+    assert pieces.bounds_on(Prepared(problem), Boxes(*ends)[:1]).form is one
 
 
 def test_the_input_that_moves_the_difference_most_is_cut_first(monkeypatch: pytest.MonkeyPatch) -> None:
