@@ -18,7 +18,7 @@ FITNESS := import sys, importlib.util as u; \
 
 help: ## list these targets
 	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
-	  while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
+	  while IFS='|' read -r target text; do printf '%-15s %s\n' "$$target" "$$text"; done
 
 venv: $(STAMP) ## make .venv with qsmt and all tools in it, at the pinned versions
 

@@ -28,6 +28,7 @@ from qsmt.dra.stability import unstable
 from qsmt.encoding import Query, QueryAnswer, answers
 from qsmt.engine.campaign import Configuration, configurations
 from qsmt.engine.trial import unpruned
+from qsmt.frontend.base import load_network
 from qsmt.frontend.fixed_point import ActivationRanges, quantize
 from qsmt.frontend.flags import scheme_of_bits
 from qsmt.frontend.formats import FormatSpec
@@ -44,15 +45,21 @@ MARGIN = Fraction(115, 100)
 SAMPLES = 4000
 
 
+CONTROLLER = ROOT / "examples" / "pendulum" / "pendulum.onnx"
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Sizes of the layers, bits, and radius of the box in codes."""
+    """Sizes of the layers, bits, and radius of the box in codes; of a random network, or of this one."""
 
     sizes: tuple[int, ...]
     bits: int
     radius: int
+    network: Path | None = None
 
     def __str__(self) -> str:
+        if self.network is not None:
+            return f"{self.network.stem} {'-'.join(map(str, self.sizes))}, Q{self.bits}, r={self.radius}"
         return f"{'-'.join(map(str, self.sizes))}, Q{self.bits}, r={self.radius}"
 
 
@@ -60,6 +67,7 @@ INSTANCES = [
     *(Instance((2, 8, 1), bits, radius) for bits in (4, 6, 8) for radius in (2, 8)),
     *(Instance((2, 8, 8, 1), bits, radius) for bits in (4, 6, 8) for radius in (2, 8)),
     *(Instance((4, 16, 16, 1), bits, radius) for bits in (6, 8, 10) for radius in (2, 6)),
+    *(Instance((4, 16, 16, 1), bits, 6, CONTROLLER) for bits in (6, 8)),
     *(Instance((4, 32, 32, 32, 1), bits, radius) for bits in (6, 8) for radius in (2, 6)),
 ]
 
@@ -67,7 +75,7 @@ INSTANCES = [
 def problem(instance: Instance, seed: int) -> Problem:
     """The instance's problem, which claims the bound of the error query."""
     rng = np.random.default_rng([seed, *instance.sizes, instance.bits])
-    network = _network(rng, instance.sizes)
+    network = _network(rng, instance.sizes) if instance.network is None else load_network(instance.network)
     scheme = scheme_of_bits(instance.bits)
     spec = FormatSpec(instance.bits, instance.bits - 1)
     made = quantize(

@@ -56,7 +56,7 @@ def tried(power: int) -> dict[Configuration, list[Mark]]:
     return marks
 
 
-@pytest.mark.parametrize("power", [1, 10, 17, 22, 30, 40])
+@pytest.mark.parametrize("power", [10, 22, 40])
 def test_nobody_is_wrong_beside_the_maximum(power: int) -> None:
     for configuration, marks in tried(power).items():
         assert Mark.WRONG not in marks
