@@ -44,8 +44,8 @@ class Interval:
             return self
         size = len(self.lower) // lanes
         lower, upper = self.lower.copy(), self.upper.copy()
-        lower[-size:] = lower.reshape(lanes, size, -1).max(axis=0)
-        upper[-size:] = upper.reshape(lanes, size, -1).min(axis=0)
+        lower[-size:] = np.maximum.reduce(lower.reshape(lanes, size, -1))
+        upper[-size:] = np.minimum.reduce(upper.reshape(lanes, size, -1))
         return Interval(lower, upper)
 
     @staticmethod

@@ -138,6 +138,7 @@ def run(
     reference = bounded_layers([layer.reference for layer in problem.layers], inputs.reference)
     lanes = [group.lanes for group in plan]
     whole, *parts = (Trace(problem, inputs.repeated(n), reference) for n in (sum(lanes), *lanes))
+    parts = parts if len(parts) > 1 else [whole]
     ends = np.cumsum([0, *lanes]) * len(inputs.x.lower)
     spans = [slice(*pair) for pair in pairwise(ends.tolist())]
     for i, layer in enumerate(problem.layers):
@@ -146,7 +147,7 @@ def run(
         facts, read, regular = _activated(layer, Pre.joined(tighter).meet_lanes(sum(lanes)), sum(lanes))
         facts = facts.meet(given[i]) if given else facts
         whole.add(facts, read, regular=regular)
-        for trace, span in zip(parts, spans, strict=True):
+        for trace, span in zip(parts if len(parts) > 1 else (), spans, strict=False):
             trace.add(facts[span], read[span], regular=regular[span])
     return [whole, *parts]
 

@@ -46,6 +46,14 @@ class Lines:
     slope: FloatArray
     intercept: FloatArray
 
+    def repeated(self, count: int) -> Lines:
+        """The same batch so many times, one copy after the other."""
+        if count == 1:
+            return self
+        return Lines(
+            np.concatenate([self.slope] * count, axis=1), np.concatenate([self.intercept] * count, axis=1)
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelaxedLayer:
@@ -107,10 +115,11 @@ class Form:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoundedLayer:
-    """A layer of one real network: bounds before and after its activation, relaxation, and form over the input."""
+    """A layer of one real network: bounds before and after its activation, relaxation, form over the input."""
 
     pre: Interval
     post: Interval
+    lines: Lines
     relaxed: RelaxedLayer
     form: Form
 
@@ -122,9 +131,10 @@ def bounded_layers(sides: Sequence[Side], x: Interval) -> list[BoundedLayer]:
         limits = side.activation.limits
         over_input = form(side.linear, below, read)
         pre = side.affine(read).interval.meet(concretized(over_input, x))
-        below.append(relax(side.linear, lines_around(pre, limits), read))
+        lines = lines_around(pre, limits)
+        below.append(relax(side.linear, lines, read))
         read = limits.of(pre)
-        found.append(BoundedLayer(pre, read, below[-1], over_input))
+        found.append(BoundedLayer(pre, read, lines, below[-1], over_input))
     return found
 
 

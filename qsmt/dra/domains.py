@@ -110,6 +110,6 @@ def _swapped(forms: FloatArray, *, axis: int) -> FloatArray:
 
 def _concretized(rows: FloatArray, constant: FloatArray, trace: Trace) -> Interval:
     """Bounds of forms that are followed by those of their negations."""
-    upper = greatest(rows, constant, trace.inputs.x)
+    upper = greatest(rows, constant, trace.inputs)
     m = upper.shape[-1] // 2
     return outward(-upper[:, m:], upper[:, :m])

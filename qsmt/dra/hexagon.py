@@ -36,7 +36,7 @@ import numpy as np
 from qsmt.arith.outward import SMALLEST
 from qsmt.arith.real import FloatArray
 from qsmt.dra.activation import Activation, Before
-from qsmt.dra.domain import BoolArray, both, cut, minus, pair, paired, plus
+from qsmt.dra.domain import BoolArray, both, cut, minus, pair, plus
 from qsmt.facts import Interval
 
 SLACK = 32 * 2.0**-53
@@ -133,7 +133,9 @@ def hexagons(known: Before, quantized: Activation, reference: Activation, *, ste
     two, ours = both(value), (reference.limits, reference.limits.negated)
 
     def constant(first: float, second: float) -> FloatArray:
-        return np.broadcast_to(paired(first, second, two.lower), two.lower.shape)
+        out = np.empty_like(two.lower)
+        out[0], out[1] = first, second
+        return out
 
     return Hexagons(
         both(z),

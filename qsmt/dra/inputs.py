@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
 from qsmt.arith.fixed import Fixed
+from qsmt.arith.outward import SMALLEST, gamma
+from qsmt.arith.real import FloatArray
 from qsmt.dra.activation import Before, Formula, compiled, difference_after
 from qsmt.dra.compiled import InputRelation
 from qsmt.dra.domain import Boxes, scaled
@@ -26,7 +29,7 @@ from qsmt.problem import INPUT_ROUNDING, InputModel
 _HALF = Fraction(1, 2)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class InputFacts:
     """Bounds of what the first layers read: reals, codes (or reals), and quantized minus reference.
 
@@ -40,10 +43,28 @@ class InputFacts:
     scale: float
     drift: float | None
 
+    @cached_property
+    def middle(self) -> tuple[FloatArray, FloatArray]:
+        """Centre and radius of x."""
+        return middle_of(self.x)
+
+    @cached_property
+    def magnitude(self) -> FloatArray:
+        """At least |x|."""
+        return np.maximum(np.abs(self.x.lower), np.abs(self.x.upper))
+
     def repeated(self, count: int) -> InputFacts:
         """The same boxes so many times, one copy after the other."""
         names = ("reference", "quantized", "difference", "x")
         return self if count == 1 else replace(self, **{n: getattr(self, n).repeated(count) for n in names})
+
+
+def middle_of(x: Interval) -> tuple[FloatArray, FloatArray]:
+    """Centre and radius (boxes, 1, n) of a box, widened for the rounding of a product with them."""
+    mean = 0.5 * x.lower + 0.5 * x.upper
+    half = np.maximum(x.upper - mean, mean - x.lower)
+    half = half + gamma(4 * mean.shape[-1] + 32) * (np.abs(mean) + half) + SMALLEST * 8
+    return mean[:, None, :], half[:, None, :]
 
 
 def input_facts(relation: InputRelation, boxes: Boxes) -> InputFacts:

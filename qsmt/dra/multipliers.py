@@ -286,7 +286,7 @@ def certified(dual: Dual, at: Points, targets: IntArray, chosen: FloatArray) -> 
         constant = _added(stage, at, found, constant)
         a, b = descended(stage, found)
     form = over_x(Form(a[None], b[None], constant[None]), dual.inputs)
-    bound = greatest(*form, dual.inputs.x)[0]
+    bound = greatest(*form, dual.inputs)[0]
     return np.where(np.isnan(bound), np.inf, bound)
 
 

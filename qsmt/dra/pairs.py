@@ -37,7 +37,7 @@ from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.compiled import CompiledLayer
 from qsmt.dra.deeppoly import Lines, form_error
 from qsmt.dra.domain import BoolArray
-from qsmt.dra.inputs import InputFacts
+from qsmt.dra.inputs import InputFacts, middle_of
 from qsmt.dra.planes import Planes
 from qsmt.facts import Interval
 
@@ -201,10 +201,10 @@ def substitute(form: Form, layer: RelaxedPair) -> Form:
 def over_x(form: Form, inputs: InputFacts) -> tuple[FloatArray, FloatArray]:
     """A form over the inputs as `rows . x + constant`."""
     rows, constant = form.h * inputs.scale, form.constant
-    magnitude = _magnitude(inputs.x)
+    magnitude = inputs.magnitude
     error = _matvec(np.abs(form.h), inputs.scale * magnitude)
     if inputs.drift is None:
-        mean, half = _middle(inputs.difference)
+        mean, half = middle_of(inputs.difference)
         constant = raised(constant + (_matvec(form.delta, mean) + _matvec(np.abs(form.delta), half)))
     elif inputs.drift:
         rows = rows + form.delta * inputs.drift
@@ -215,11 +215,11 @@ def over_x(form: Form, inputs: InputFacts) -> tuple[FloatArray, FloatArray]:
     return rows, raised(constant + slack)
 
 
-def greatest(rows: FloatArray, constant: FloatArray, x: Interval) -> FloatArray:
-    """The greatest value of the forms on a box."""
-    mean, half = _middle(x)
+def greatest(rows: FloatArray, constant: FloatArray, inputs: InputFacts) -> FloatArray:
+    """The greatest value of forms over x on each box."""
+    mean, half = inputs.middle
     value = _matvec(rows, mean) + _matvec(np.abs(rows), half)
-    return raised(raised(constant + value) + 8 * SMALLEST * x.lower.shape[-1])
+    return raised(raised(constant + value) + 8 * SMALLEST * rows.shape[-1])
 
 
 def _constants(through: Maps, planes: Planes) -> FloatArray:
@@ -253,14 +253,6 @@ def _columns(where: BoolArray) -> Columns:
     """The columns where it holds; all of them if gathering would cost more than it saves."""
     found = np.flatnonzero(where)
     return found if len(found) <= WORTH_GATHERING * len(where) else slice(None)
-
-
-def _middle(x: Interval) -> tuple[FloatArray, FloatArray]:
-    """Centre and radius (boxes, 1, n) of a box, widened for the rounding of a product with them."""
-    mean = 0.5 * x.lower + 0.5 * x.upper
-    half = np.maximum(x.upper - mean, mean - x.lower)
-    half = half + gamma(4 * mean.shape[-1] + 32) * (np.abs(mean) + half) + SMALLEST * 8
-    return mean[:, None, :], half[:, None, :]
 
 
 def _magnitude(x: Interval) -> FloatArray:

@@ -150,8 +150,8 @@ class Trace:
     def relaxed_pairs(self) -> list[RelaxedPair]:
         """The layers of both networks so far, between planes."""
         for i in range(len(self._pairs), len(self.layers)):
-            limits = self.problem.layers[i].reference.activation.limits
-            lines = lines_around(self.layers[i].reference_pre, limits)
+            alone = self.reference_alone[i]
+            lines = alone.lines.repeated(len(self.layers[i].reference_pre.lower) // len(alone.pre.lower))
             self._pairs.append(relax_pair(self.maps(i), self._planes(i), lines))
         return self._pairs
 
