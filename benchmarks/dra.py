@@ -3,9 +3,9 @@
 python -m benchmarks.dra [acas] [mnist] [speed]
 
 One row per network, width and region size: the mean over its published regions of the output's interval.
-`published` is the symbolic mode of QEBVerif (CAV 2023). `floor` is what the rounding of the hidden neurons that are
-active at the centre can do by itself, the last factor that no analysis of real relaxations removes. `witnessed` is
-what a short search has reached in exact arithmetic. Times are CPU time of one query, the problem being compiled.
+`published` is the symbolic mode of QEBVerif (CAV 2023). `floor` is what the rounding of the hidden neurons that can be
+active does by itself, straight through to the output. `witnessed` is what a short search has reached in exact
+arithmetic. Times are CPU time of one query, the problem being compiled.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from qsmt.arith.real import FloatArray
 from qsmt.dra.analysis import analyze, analyze_region
 from qsmt.dra.compiled import compile_problem
 from qsmt.dra.domain import Boxes, Mode
+from qsmt.dra.stability import stability
 from qsmt.engine.falsify import falsify
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.load import load_problem
 from qsmt.engine.plan import Options
+from qsmt.facts import Stability
 from qsmt.problem import Problem
 
 ACAS_NETWORKS = ("1_1", "1_5", "3_3", "5_9")
@@ -72,7 +74,7 @@ def measured(name: str, queries: Sequence[Query]) -> Row:
         analyze_region(query.problem, Mode.NAIVE)  # compiles the problem
         for mode in Mode:
             begun = time.process_time()
-            difference = analyze_region(query.problem, mode).difference
+            difference = analyze_region(query.problem, mode, outputs=[query.output]).difference
             seconds[mode].append(time.process_time() - begun)
             widths[mode].append(float(difference.width[query.output]))
     published = [q.published for q in queries if q.published is not None]
@@ -98,19 +100,11 @@ def witnessed(query: Query) -> float:
 
 
 def noise_floor(problem: Problem, output: int) -> float:
-    """The width that the rounding noise of the neurons active at the centre alone makes at an output."""
-    layers, ends = compile_problem(problem).layers, (problem.region.lower, problem.region.upper)
-    kind = float(problem.quantized.input.type.element.scale)  # type: ignore[union-attr]
-    value = kind * np.mean([[float(v) for v in end] for end in ends], axis=0)
-    active = []
-    for layer in layers[:-1]:
-        limits = layer.quantized.activation.limits
-        value = layer.real.weight @ value + layer.real.bias
-        active.append((value > limits.lower_up) & (value < limits.upper_down))
-        value = np.clip(value, limits.lower_up, limits.upper_down)
+    """The width at an output that the rounding noise of the neurons that can be active makes by itself."""
+    layers, states = compile_problem(problem).layers, stability(problem, analyze_region(problem, Mode.NAIVE))
     row, total = layers[-1].weight.weight[output], 0.0
-    for layer, on in zip(reversed(layers[:-1]), reversed(active), strict=True):
-        row = row * on
+    for layer, state in zip(reversed(layers[:-1]), reversed(states), strict=True):
+        row = row * ((state.quantized == Stability.ACTIVE) | (state.quantized == Stability.UNSTABLE))
         low, high = layer.quantized.activation.noise
         total += float(np.abs(row).sum()) * (high - low)
         row = row @ layer.weight.weight
