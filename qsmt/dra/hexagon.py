@@ -154,8 +154,11 @@ def hexagons(known: Before, quantized: Activation, reference: Activation, *, ste
 
 def _largest(values: Sequence[Interval], least: float) -> FloatArray:
     """The largest size of any end, neuron by neuron, at least `least`."""
-    ends = np.stack([end for value in values for end in (value.lower, value.upper)])
-    largest: FloatArray = np.abs(ends).max(axis=0) + (least + SMALLEST)
+    largest = np.full_like(values[0].lower, least)
+    for value in values:
+        for end in (value.lower, value.upper):
+            np.maximum(largest, np.abs(end), out=largest)
+    largest += SMALLEST
     return largest
 
 

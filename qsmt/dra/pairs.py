@@ -36,7 +36,7 @@ from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, add_up, gamma, inflate, 
 from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.compiled import CompiledLayer
 from qsmt.dra.deeppoly import Lines, form_error
-from qsmt.dra.domain import BoolArray
+from qsmt.dra.domain import BoolArray, pair
 from qsmt.dra.inputs import InputFacts, middle_of
 from qsmt.dra.planes import Planes
 from qsmt.facts import Interval
@@ -145,11 +145,11 @@ def maps(layer: CompiledLayer, read: tuple[Interval, Interval], kept: IntArray) 
 def relax_pair(through: Maps, planes: Planes, lines: Lines) -> RelaxedPair:
     """The layer between planes, and the reference between a line above it and one above its negation."""
     slopes = lines.slope
-    lined = Planes(np.zeros_like(slopes), slopes, np.stack([lines.intercept[0], -lines.intercept[1]]))
+    lined = Planes(np.zeros_like(slopes), slopes, pair(lines.intercept[0], -lines.intercept[1]))
     of_delta, of_h = _constants(through, planes), _constants(through, lined)
-    pairs = (planes.alpha, planes.beta, slopes, of_delta, of_h)
-    kept = np.flatnonzero(np.logical_or.reduce([_any(v != 0) for v in pairs]))
-    alpha, beta, slope, delta, h = (_spread(v[..., kept]) for v in pairs)
+    found = (planes.alpha, planes.beta, slopes, of_delta, of_h)
+    kept = np.flatnonzero(np.logical_or.reduce([_any(v != 0) for v in found]))
+    alpha, beta, slope, delta, h = (_spread(v[..., kept]) for v in found)
     weight, gap, reference = (m[kept] for m in (through.weight, through.gap, through.reference))
     curved = _columns(_any(alpha.half != 0) | _any(beta.mean != 0) | _any(beta.half != 0))
     bent = _columns(_any(slope.half != 0))
@@ -231,12 +231,13 @@ def _constants(through: Maps, planes: Planes) -> FloatArray:
     penalty = (alpha * through.d_error + beta * through.z_error).max(axis=0)
     penalty = penalty + np.where(alive, 8 * SMALLEST * (1.0 + through.reach), 0.0)
     margin = penalty + gamma(4 * value.shape[-1] + 32) * (size.max(axis=0) + penalty)
-    return np.stack([value[0] + margin, value[1] - margin])
+    return pair(value[0] + margin, value[1] - margin)
 
 
-def _spread(pair: FloatArray) -> Spread:
+def _spread(values: FloatArray) -> Spread:
     """Two coefficients as mean and half-difference, (boxes, 1, m); NaN stays NaN."""
-    return Spread((0.5 * pair[0] + 0.5 * pair[1])[:, None, :], (0.5 * pair[0] - 0.5 * pair[1])[:, None, :])
+    upper, lower = 0.5 * values[:, :, None, :]
+    return Spread(upper + lower, upper - lower)
 
 
 def _take(matrix: FloatArray, columns: IntArray) -> FloatArray:

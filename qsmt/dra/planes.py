@@ -21,7 +21,7 @@ import numpy as np
 
 from qsmt.arith.outward import add_down, add_up
 from qsmt.arith.real import FloatArray, IntArray
-from qsmt.dra.domain import BoolArray
+from qsmt.dra.domain import BoolArray, pair
 from qsmt.dra.hexagon import (
     CORNERS,
     FLOOR_BOTTOM,
@@ -55,7 +55,7 @@ class Planes:
 
 def planes(region: Hexagons, after: Interval) -> Planes:
     """The planes; `after` bounds the difference after the activation, (boxes, m)."""
-    flat = np.stack([after.upper, -after.lower])
+    flat = pair(after.upper, -after.lower)
     passed, opposed = passes(region), region.constant & region.reference_active
     alpha, beta = np.where(passed, 1.0, 0.0), np.where(opposed, -1.0, 0.0)
     gamma = np.where(passed, region.noise, np.where(opposed, region.most, flat))
@@ -64,7 +64,7 @@ def planes(region: Hexagons, after: Interval) -> Planes:
     for i in range(0, len(neurons[0]), AT_ONCE):
         piece = tuple(axis[i : i + AT_ONCE] for axis in neurons)
         alpha[piece], beta[piece], gamma[piece] = _tightest(region[piece], flat[piece])
-    return Planes(alpha, beta, np.stack([gamma[0], -gamma[1]]))
+    return Planes(alpha, beta, pair(gamma[0], -gamma[1]))
 
 
 def passes(region: Hexagons) -> BoolArray:
