@@ -46,10 +46,10 @@ demo: $(STAMP) ## a controller proved at 8 bits, refuted at 4, and the provable 
 
 # One thread each for linear algebra: two processes on two cores that spin for each other are many times slower.
 test: $(STAMP) ## all tests, on two processes
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 quick: $(STAMP) ## the tests that are not marked slow
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 lint: $(STAMP) ## ruff, formatting, and the arrows between the packages
 	@$(BIN)/ruff check .

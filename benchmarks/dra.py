@@ -134,9 +134,9 @@ def line(row: Row) -> str:
     return f"{row.name:<24}{widths}{published}{shares}{row.floor:>9.3g}{row.witnessed:>11.4g}   {times}"
 
 
-def acas_rows() -> Iterator[Row]:
+def acas_rows(networks: Sequence[str] = ACAS_NETWORKS) -> Iterator[Row]:
     """The published fixed-point regions on four networks."""
-    for network in ACAS_NETWORKS:
+    for network in networks:
         groups: dict[str, list[Query]] = {}
         for radius, bits, text in acas_analysis_tasks(PUBLIC, network):
             groups.setdefault(f"{network}, radius {radius}, Q = {bits}", []).append(Query(_loaded(text)))
@@ -144,7 +144,7 @@ def acas_rows() -> Iterator[Row]:
             yield measured(name, queries)
 
 
-def mnist_rows() -> Iterator[Row]:
+def mnist_rows(networks: Sequence[str] = ("P1", "P2")) -> Iterator[Row]:
     """The 30 published images on two networks."""
     file = PUBLIC / "qebverif" / "published_widths.csv"
     published = {
@@ -152,7 +152,7 @@ def mnist_rows() -> Iterator[Row]:
         for r in csv.DictReader(file.read_text().splitlines())
         if r["mode"] == "symbolic"
     }
-    for network in ("P1", "P2"):
+    for network in networks:
         for bits in BITS:
             yield measured(
                 f"{network}, Q = {bits}",

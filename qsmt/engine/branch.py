@@ -277,7 +277,8 @@ class Search:
     def _are_leaves(self, batch: Batch) -> Mask:
         if not self._grid:
             return np.zeros(len(batch), dtype=np.bool_)
-        everything = self.pool.all.points.sum() + batch.points.sum()
+        with np.errstate(over="ignore"):  # a region may hold more points than doubles count
+            everything = self.pool.all.points.sum() + batch.points.sum()
         most = MAX_LEAF if self._affordable(float(everything)) else max(1.0, LEAF_BOXES * self.costs.ratio)
         return np.asarray(batch.points <= min(most, MAX_LEAF), dtype=np.bool_)
 

@@ -88,9 +88,15 @@ def queries(of: Problem, facts: Facts) -> Iterator[tuple[Query, bool]]:
 
 
 def mistake(asked: Query, violated: bool, backend: Backend[Model]) -> str | None:
-    """What is wrong with the answer to a query."""
+    """What is wrong with the answer to a query.
+
+    Where doubles cannot tell differences apart, the model says that its solutions may be none: there, only
+    "no solution" is an answer.
+    """
     encoded = ENCODING.encode(asked)
     answer = backend.solve(encoded.model, LIMITS)
+    if encoded.fidelity is Fidelity.OVER and answer.status is Status.SAT:
+        return None
     if answer.status is not (Status.SAT if violated else Status.UNSAT):
         return f"{asked}: {answer.status} {answer.reason or ''}"
     if answer.assignment is None:
@@ -163,6 +169,13 @@ def test_the_quick_part_covers_every_rounding_with_every_overflow() -> None:
     assert {MATRIX[i][:2] for i in QUICK} == set(itertools.product(Rounding, Overflow))
     for column in range(2, 7):
         assert {MATRIX[i][column] for i in QUICK} == {row[column] for row in MATRIX}
+
+
+def test_nearly_all_models_are_exact() -> None:
+    asked = [q for i in QUICK for of in [problem(i)] for q, _ in queries(of, tight_facts(of))]
+    allowed = [q for q in asked if ENCODING.refuses(q) is None]
+    exact = [q for q in allowed if ENCODING.encode(q).fidelity is Fidelity.EXACT]
+    assert len(exact) >= 0.9 * len(allowed) > 0
 
 
 @pytest.mark.parametrize("rounding", Rounding)
