@@ -27,8 +27,8 @@ by at most 16 u size each, and the objective by at most `SLACK * size` per unit 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -102,14 +102,18 @@ class Hexagons:
         return active
 
     def __getitem__(self, where: Any) -> Hexagons:
-        def taken(value: FloatArray | Interval) -> FloatArray | Interval:
-            return (
-                Interval(value.lower[where], value.upper[where])
-                if isinstance(value, Interval)
-                else value[where]
-            )
+        return self._each(lambda values: values[where])
 
-        return Hexagons(*(taken(getattr(self, field.name)) for field in fields(self)))  # type: ignore[arg-type]
+    @property
+    def flat(self) -> Hexagons:
+        """All of them along one axis."""
+        return self._each(lambda values: values.reshape(-1))
+
+    def _each(self, of: Callable[[FloatArray], FloatArray]) -> Hexagons:
+        def made(value: FloatArray | Interval) -> FloatArray | Interval:
+            return Interval(of(value.lower), of(value.upper)) if isinstance(value, Interval) else of(value)
+
+        return Hexagons(*(made(getattr(self, name)) for name in Hexagons.__slots__))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -52,7 +52,10 @@ class Form:
 
 
 WORTH_GATHERING = 0.6
-"""Up to this share of the columns, picking them out is cheaper than computing with all of them."""
+"""Up to this share of the columns, picking them out is cheaper than computing with all of them ..."""
+
+FEW_BOXES = 8
+"""... unless there are so few boxes that it is calls that cost."""
 
 Columns: TypeAlias = IntArray | slice
 
@@ -67,7 +70,9 @@ class Spread:
     mean: FloatArray
     half: FloatArray
 
-    def __getitem__(self, columns: Columns) -> Spread:
+    def __getitem__(self, columns: Columns | None) -> Spread:
+        if columns is None:
+            return self
         return Spread(self.mean[..., columns], self.half[..., columns])
 
 
@@ -106,8 +111,8 @@ class RelaxedPair:
     """
 
     kept: IntArray
-    curved: Columns
-    bent: Columns
+    curved: Columns | None
+    bent: Columns | None
     alpha: Spread  # mean of all columns, half of the curved ones
     beta: Spread  # of the curved columns
     slope: Spread  # mean of all columns, half of the bent ones
@@ -151,15 +156,16 @@ def relax_pair(through: Maps, planes: Planes, lines: Lines) -> RelaxedPair:
     kept = np.flatnonzero(np.logical_or.reduce([_any(v != 0) for v in found]))
     alpha, beta, slope, delta, h = (_spread(v[..., kept]) for v in found)
     weight, gap, reference = (m[kept] for m in (through.weight, through.gap, through.reference))
-    curved = _columns(_any(alpha.half != 0) | _any(beta.mean != 0) | _any(beta.half != 0))
-    bent = _columns(_any(slope.half != 0))
+    boxes = slopes.shape[1]
+    curved = _columns(_any(alpha.half != 0) | _any(beta.mean != 0) | _any(beta.half != 0), boxes)
+    bent = _columns(_any(slope.half != 0), boxes)
     return RelaxedPair(
         kept,
         curved,
         bent,
-        Spread(alpha.mean, alpha.half[..., curved]),
+        Spread(alpha.mean, alpha[curved].half),
         beta[curved],
-        Spread(slope.mean, slope.half[..., bent]),
+        Spread(slope.mean, slope[bent].half),
         delta,
         h,
         weight,
@@ -191,10 +197,12 @@ def substitute(form: Form, layer: RelaxedPair) -> Form:
     added += _matvec(h, layer.of_h.mean) + _matvec(h_size, layer.of_h.half)
     constant = raised(raised(form.constant + added) + layer.tiny)
     d, z = delta * layer.alpha.mean, h * layer.slope.mean
-    z[..., layer.bent] += h_size[..., layer.bent] * layer.slope.half
-    size = delta_size[..., layer.curved]
-    d[..., layer.curved] += size * layer.alpha.half
-    z[..., layer.curved] += delta[..., layer.curved] * layer.beta.mean + size * layer.beta.half
+    if layer.bent is not None:
+        z[..., layer.bent] += h_size[..., layer.bent] * layer.slope.half
+    if layer.curved is not None:
+        size = delta_size[..., layer.curved]
+        d[..., layer.curved] += size * layer.alpha.half
+        z[..., layer.curved] += delta[..., layer.curved] * layer.beta.mean + size * layer.beta.half
     return Form(_times(d, layer.weight), _times(d, layer.gap) + _times(z, layer.reference), constant)
 
 
@@ -250,10 +258,13 @@ def _any(where: BoolArray) -> BoolArray:
     return np.asarray(where.any(axis=tuple(range(where.ndim - 1))))
 
 
-def _columns(where: BoolArray) -> Columns:
-    """The columns where it holds; all of them if gathering would cost more than it saves."""
+def _columns(where: BoolArray, boxes: int) -> Columns | None:
+    """The columns where it holds, if any; all of them if gathering would cost more than it saves."""
     found = np.flatnonzero(where)
-    return found if len(found) <= WORTH_GATHERING * len(where) else slice(None)
+    if not len(found):
+        return None
+    worth = boxes >= FEW_BOXES and len(found) <= WORTH_GATHERING * len(where)
+    return found if worth else slice(None)
 
 
 def _magnitude(x: Interval) -> FloatArray:

@@ -60,10 +60,12 @@ def planes(region: Hexagons, after: Interval) -> Planes:
     alpha, beta = np.where(passed, 1.0, 0.0), np.where(opposed, -1.0, 0.0)
     gamma = np.where(passed, region.noise, np.where(opposed, region.most, flat))
     several = ~passed & ~opposed & (after.lower != after.upper)
-    neurons = np.nonzero(several)
-    for i in range(0, len(neurons[0]), AT_ONCE):
-        piece = tuple(axis[i : i + AT_ONCE] for axis in neurons)
-        alpha[piece], beta[piece], gamma[piece] = _tightest(region[piece], flat[piece])
+    neurons, every = np.flatnonzero(several), region.flat
+    for i in range(0, len(neurons), AT_ONCE):
+        piece = neurons[i : i + AT_ONCE]
+        found = _tightest(every[piece], flat.reshape(-1)[piece])
+        for values, tightest in zip((alpha, beta, gamma), found, strict=True):
+            values.reshape(-1)[piece] = tightest
     return Planes(alpha, beta, pair(gamma[0], -gamma[1]))
 
 
@@ -88,7 +90,8 @@ def _tightest(region: Hexagons, flat: FloatArray) -> tuple[FloatArray, FloatArra
     alpha, beta = _slopes(region, at)
     gamma = (at.phi - alpha[:, None] * at.d - beta[:, None] * at.z).max(axis=1)
     gamma = add_up(gamma, (1.0 + np.abs(alpha) + np.abs(beta)) * at.margin)
-    height = gamma + alpha * at.d[CORNERS].mean(axis=0) + beta * at.z[CORNERS].mean(axis=0)
+    d, z = (0.25 * np.add.reduce(v[CORNERS]) for v in (at.d, at.z))
+    height = gamma + alpha * d + beta * z
     height = np.where(height < flat, height, np.inf)  # never where something is unknown
     best = height.argmin(axis=0), np.arange(len(flat))
     better = height[best] < np.inf
@@ -109,7 +112,7 @@ def _slopes(region: Hexagons, at: Vertices) -> tuple[FloatArray, FloatArray]:
     d, s = region.d, region.s
     zero, one = np.zeros_like(d.lower), np.ones_like(d.lower)
     share = _slope(np.maximum(d.upper, 0.0) - np.maximum(d.lower, 0.0), d.upper - d.lower)
-    chord = _slope(region.quantized(s.upper) - region.quantized(s.lower), s.upper - s.lower)
+    chord = _slope(region.most - region.least, s.upper - s.lower)
     crossed, along = _edges(at.z, at.phi, _CROSSED), _edges(at.z, at.phi - at.d, _ALONG)
     alpha = np.stack([share, one, one, zero, chord, chord, *[zero] * 3, *[one] * 3])
     return alpha, np.concatenate([[zero, zero, one, -one, chord, chord - one], crossed, along])
