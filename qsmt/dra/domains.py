@@ -72,7 +72,11 @@ def output_form(trace: Trace) -> LinearForm:
     if trace.form is None or last.is_active or not trace.regular[-1].all():
         trace.form = _after_activation(trace)
     rows, constant = trace.form
-    m = constant.shape[-1] // 2
+    m, boxes = constant.shape[-1] // 2, len(trace.inputs.x.lower)
+    rows, constant = (
+        np.broadcast_to(rows, (boxes, *rows.shape[1:])),
+        np.broadcast_to(constant, (boxes, 2 * m)),
+    )
     return LinearForm(-rows[:, m:], rows[:, :m], -constant[:, m:], constant[:, :m])
 
 

@@ -21,8 +21,9 @@ The case A < 0 is the same for the negated problem: (-z, -d, -s), value between 
 and limits negated. Both are held in one array, the negated problem second.
 
 **Rounding.** A point is found with a few sums of numbers of at most `size`, so its coordinates, F and R are off
-by at most 16 u size each, and the objective by at most `SLACK * size` per unit of |A| + |B| + |alpha| +
-|beta|. The jump is moved down by more than that, so that a point at it is never taken to be below it.
+by at most 16 u size each, and the objective by at most `SLACK * size`, and a few of the smallest doubles, per
+unit of |A| + |B| + |alpha| + |beta|. The jump is moved down by more than that, so that a point at it is never
+taken to be below it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Hexagons:
     def quantized(self, s: FloatArray) -> FloatArray:
         """F(s)."""
         above = np.maximum(np.minimum(s + self.noise, self.most), self.least)
-        return np.where(s >= self.jump - 4 * SLACK * self.size, above, self.least)
+        return np.where(s >= self.jump - 4 * self.margin, above, self.least)
 
     def top(self, z: FloatArray) -> FloatArray:
         """The greatest s over z."""
@@ -79,6 +80,11 @@ class Hexagons:
     def over(self, z: FloatArray, s: FloatArray) -> FloatArray:
         """The s that is nearest to the given one over z."""
         return np.minimum(np.maximum(s, self.bottom(z)), self.top(z))
+
+    @property
+    def margin(self) -> FloatArray:
+        """What rounding can change per unit of slope; limits that are no doubles are off by the smallest one."""
+        return SLACK * self.size + 32 * SMALLEST
 
     @property
     def jump(self) -> FloatArray:
@@ -182,7 +188,7 @@ def vertices(region: Hexagons) -> Vertices:
     points = list(_on_the_border(region))
     zs, ss = (np.stack(values) for values in zip(*points, strict=True))
     r = region.reference(zs)
-    return Vertices(zs, ss - zs, region.quantized(ss) - r, r, SLACK * region.size)
+    return Vertices(zs, ss - zs, region.quantized(ss) - r, r, region.margin)
 
 
 def _on_the_border(region: Hexagons) -> Iterator[tuple[FloatArray, FloatArray]]:

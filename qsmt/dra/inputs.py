@@ -28,6 +28,9 @@ from qsmt.problem import INPUT_ROUNDING, InputModel
 
 _HALF = Fraction(1, 2)
 
+LEAST_DRIFT = Fraction(1, 2**1000)
+"""A smaller drift has no double within a rounding error of it; then only the bounds of the difference are used."""
+
 
 @dataclass(frozen=True, eq=False)
 class InputFacts:
@@ -77,7 +80,8 @@ def input_facts(relation: InputRelation, boxes: Boxes) -> InputFacts:
         return InputFacts(reference, reference, Interval(zero, zero), x, scale, 0.0)
     if relation.model is InputModel.GRID:
         codes, drift = Interval(np.floor(x.lower), np.ceil(x.upper)), relation.format.scale - relation.scale
-        return InputFacts(reference, codes, scaled(x, drift), x, scale, float(drift))
+        as_form = float(drift) if drift == 0 or abs(drift) >= LEAST_DRIFT else None
+        return InputFacts(reference, codes, scaled(x, drift), x, scale, as_form)
     codes = _quantized(relation, relation.format, x)
     return InputFacts(reference, codes, _rounding_error(relation.format, reference, codes), x, scale, None)
 

@@ -351,6 +351,7 @@ class Search:
         Raises:
             SoundnessError: open and closed boxes do not make up the region.
         """
+        self._publish()  # a search that was resumed when it was over has taken no step
         self._scout.witness_the_best()
         self.check_nothing_is_lost()
 

@@ -114,7 +114,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_everybody_agrees_and_is_counted() -> None:
     panel = Panel((BITWUZLA, HIGHS), LIMITS)
-    results = conduct(panel, random_cases(6, 0, Size.SMALL))
+    results = conduct(panel, random_cases(6, 0, Size.SMALL), jobs=1)
     assert results.disagreements == [] and results.problems == 6
     assert all(sum(t.marks.values()) == results.queries for t in results.tallies.values())
     assert results.decided > 0
@@ -147,7 +147,7 @@ def test_without_the_truth_a_confirmed_violation_convicts(
 
     monkeypatch.setattr(campaign, "put", put)
     cases = [case for seed in range(6) for case in given_cases(random_problem(seed, Size.SMALL))]
-    results = conduct(Panel((BITWUZLA, HIGHS), LIMITS), cases)
+    results = conduct(Panel((BITWUZLA, HIGHS), LIMITS), cases, jobs=1)
     assert {d.configuration for d in results.disagreements} == {HIGHS}
 
 
@@ -160,7 +160,7 @@ def test_a_solver_that_crashes_costs_its_own_answers_only(monkeypatch: pytest.Mo
     monkeypatch.setattr(InProcessWorker, "call", call)
     monkeypatch.setattr(campaign, "Worker", InProcessWorker)
     both = (BITWUZLA, replace(BITWUZLA, backend="z3"))
-    results = conduct(Panel(both, LIMITS), random_cases(3, 0, Size.SMALL))
+    results = conduct(Panel(both, LIMITS), random_cases(3, 0, Size.SMALL), jobs=1)
     marks = {name: set(tally.marks) for name, tally in results.tallies.items()}
     assert marks == {"bitvector:bitwuzla": {Mark.RIGHT}, "bitvector:z3": {Mark.UNKNOWN}}
 
