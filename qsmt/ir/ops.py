@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from qsmt.arith.curves import Function
 from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.real import ExactArray, IntArray, RealTensor, exact_array
 from qsmt.arith.requantize import Requantization, RequantKind
@@ -115,7 +116,28 @@ class Requantize:
         return Requantization(self.kind, self.overflow, target)
 
 
-Op: TypeAlias = Affine | Relu | Clamp | Requantize
+@dataclass(frozen=True, slots=True)
+class LeakyRelu:
+    """`out = max(x, slope * x)` with `slope` from 0 to 1; on reals only, alone between two affine ops."""
+
+    out: Value
+    x: Value
+    slope: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """`out = function(x)`, elementwise; on reals only, alone between two affine ops."""
+
+    out: Value
+    x: Value
+    function: Function
+
+
+Op: TypeAlias = Affine | Relu | Clamp | Requantize | LeakyRelu | Curve
+
+ALONE = (LeakyRelu, Curve)
+"""The ops that stand alone between two affine ops: they are no clamps, and consumers bound each in its own way."""
 
 
 def _times(codes: IntArray, factor: Fraction) -> ExactArray:
