@@ -83,7 +83,11 @@ class MilpEncoding:
         return RULES.supported & RANGE_RULES.supported
 
     def refuses(self, query: Query) -> str | None:
-        """None, or the value that may overflow where that is not monotone, or grow too large for doubles."""
+        """None, or an op without rows, or the value that may overflow where that is not monotone, or grow too large."""
+        ops = {type(op) for op in query.problem.quantized.ops + query.problem.reference.ops}
+        missing = sorted(op.__name__ for op in ops - self.supported())
+        if missing:
+            return f"there are no rows for {', '.join(missing)}"
         too_large = excess("x", inputs.region_range(query.problem))
         return next(chain(too_large, *(known.obstacles for known in _known(query))), None)
 

@@ -7,15 +7,16 @@
 **In rationals** (`enclosure`): exp(t) for 0 <= t <= `FAR` is the Taylor series of exp(t / 2**k), squared k times, in
 integers over 2**WORK; every operation is rounded down for one end and up for the other.
 
-**In doubles** (`bounds`). No library's exp is trusted. For -708 <= x <= 0, with n = rint(x / log 2) and log 2 = HI + LO,
+**In doubles** (`bounds`). No library's exp is trusted. For -708 <= x <= 0, n = rint(x / log 2) and log 2 = HI + LO,
 
     exp(x) = 2**n exp(r),    r = (x - n HI) - n LO.
 
 HI has 29 bits and |n| <= 1022, so n HI is exact; if n is not 0, x lies between half of n HI and twice of it, so the
 first difference is exact too (Sterbenz). Hence r is off by at most 0.4 u, u = 2**-53, and |r| <= 0.35. Horner's
-scheme for the terms up to r**13 / 13!, whose coefficients are rounded once, is off by at most gamma_27 exp(0.35) < 39 u
-(Higham, Accuracy and Stability of Numerical Algorithms, section 5.1), what is cut off is less than 0.1 u, and exp(r) > 0.7. In all,
-the relative error is below 57 u < `EXP_ERROR`; multiplying by 2**n is exact, since the result is at least 2**-1022.
+scheme for the terms up to r**13 / 13!, whose coefficients are rounded once, is off by at most gamma_27 exp(0.35),
+which is less than 39 u (Higham, Accuracy and Stability of Numerical Algorithms, section 5.1); what is cut off is less
+than 0.1 u, and exp(r) > 0.7. In all, the relative error is below 57 u < `EXP_ERROR`. Multiplying by 2**n is exact,
+since the result is at least 2**-1022.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ class Function(StrEnum):
         """Is the value at a rational number one?"""
         return self is Function.HARD_SWISH
 
+
+STEEPEST = {Function.TANH: 1.0, Function.SIGMOID: 0.25, Function.HARD_SWISH: 1.5}
+"""The greatest size of each derivative."""
 
 # --- rationals ------------------------------------------------------------------------------------------
 

@@ -51,10 +51,14 @@ class Ratios:
         upper = None if self.upper is None else rule(self.upper)
         return Ratios(rule(self.numerators), denominator, upper)
 
+    def fractions(self) -> list[tuple[Fraction, ...]]:
+        """The rationals, or the lower ones, as one tuple per point."""
+        return _over(self.numerators, self.denominator)
+
     def enclosed(self) -> Enclosed:
         """As fractions."""
         if self.upper is None:
-            return Enclosed(_over(self.numerators, self.denominator))
+            return Enclosed(self.fractions())
         twice = 2 * self.denominator
         middle, width = self.numerators + self.upper, self.upper - self.numerators
         return Enclosed(_over(middle, twice), _over(width, twice))
@@ -127,7 +131,7 @@ def _clamp(op: Clamp, x: Ratios) -> Ratios:
         value = numerators * (denominator // x.denominator)
         if op.lower is not None:
             value = np.maximum(value, int(op.lower * denominator))
-        return value if op.upper is None else np.minimum(value, int(op.upper * denominator))
+        return value if op.upper is None else np.asarray(np.minimum(value, int(op.upper * denominator)))
 
     return x.mapped(clamped, denominator)
 
@@ -148,7 +152,8 @@ def _curve(op: Curve, x: Ratios) -> Ratios:
         return scaled_enclosure(op.function, v, x.denominator)[which]
 
     of = np.frompyfunc(end, 2, 1)
-    return Ratios(of(x.numerators, 0), 2**PRECISION, of(above, 1))
+    lower, upper = (np.asarray(of(v, i), dtype=object) for i, v in enumerate((x.numerators, above)))
+    return Ratios(lower, 2**PRECISION, upper)
 
 
 def _hard_swish(x: Ratios) -> Ratios:
@@ -157,7 +162,7 @@ def _hard_swish(x: Ratios) -> Ratios:
 
     def quadruple(v: ExactArray) -> ExactArray:
         inner = np.minimum(np.maximum(v, -three), three)
-        return 4 * (inner * (inner + three) + 6 * x.denominator * np.maximum(v - three, 0))
+        return np.asarray(4 * (inner * (inner + three) + 6 * x.denominator * np.maximum(v - three, 0)))
 
     denominator = 24 * x.denominator**2
     if x.upper is None:

@@ -7,8 +7,9 @@ between rationals, and a violation counts only if the whole interval exceeds the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from operator import add
 
 from qsmt.interp import quantized, reference
 from qsmt.interp.reference import Enclosed
@@ -53,9 +54,10 @@ def replay(problem: Problem, points: Sequence[tuple[Fraction, ...]]) -> list[Exe
     """Execute both networks exactly at each point, whether or not it lies in the region."""
     ours = reference.enclose(problem.reference, [problem.reference_input(x) for x in points])
     theirs = _run(problem.quantized, [problem.quantized_input(x) for x in points])
-    radii = _sums(ours.radius, theirs.radius) or [None] * len(points)
-    outputs = zip(points, ours.middle, theirs.middle, radii, strict=True)
-    return [Execution(x, r, q, radius) for x, r, q, radius in outputs]
+    outputs = zip(points, ours.middle, theirs.middle, strict=True)
+    found = [Execution(x, r, q) for x, r, q in outputs]
+    radii = _sums(ours.radius, theirs.radius)
+    return found if radii is None else [replace(e, radius=r) for e, r in zip(found, radii, strict=True)]
 
 
 def _run(network: Network, points: Sequence[tuple[Fraction, ...]]) -> Enclosed:
@@ -68,7 +70,13 @@ _Radii = list[tuple[Fraction, ...]]
 def _sums(a: _Radii | None, b: _Radii | None) -> _Radii | None:
     if a is None or b is None:
         return a or b
-    return [tuple(map(sum, zip(*pair, strict=True))) for pair in zip(a, b, strict=True)]
+    return [tuple(map(add, *pair)) for pair in zip(a, b, strict=True)]
+
+
+def keeps(problem: Problem, execution: Execution) -> bool:
+    """Is it certain that this execution exceeds no bound?"""
+    ranges = ((execution.range_of(i), problem.claim.of(i)) for i in problem.claim.outputs)
+    return all(-bound <= low and high <= bound for (low, high), bound in ranges)
 
 
 def violated(problem: Problem, execution: Execution) -> int | None:

@@ -118,7 +118,7 @@ class Requantize:
 
 @dataclass(frozen=True, slots=True)
 class LeakyRelu:
-    """`out = max(x, slope * x)` with `slope` from 0 to 1; on reals only, alone between two affine ops."""
+    """`out = max(x, slope * x)` with `slope` between 0 and 1; on reals only, alone between two affine ops."""
 
     out: Value
     x: Value

@@ -174,8 +174,8 @@ def _check_real_function(network: Network, op: LeakyRelu | Curve) -> None:
     _check_same_type(network, op)
     if not isinstance(op.out.type.element, Real):
         _fail(network, op.out, "is a function of real numbers, applied to codes")
-    if isinstance(op, LeakyRelu) and not 0 <= op.slope <= 1:
-        _fail(network, op.out, f"has the slope {op.slope}, which is not from 0 to 1")
+    if isinstance(op, LeakyRelu) and not 0 < op.slope < 1:
+        _fail(network, op.out, f"has the slope {op.slope}, which is not between 0 and 1")
 
 
 def _check_same_type(network: Network, op: Relu | Clamp | LeakyRelu | Curve) -> None:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import ceil, floor
 
+from qsmt.arith.curves import Function
 from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.requantize import Shift
 from qsmt.arith.rounding import Rounding
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize
+from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, Relu, Requantize
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
 
 Vector = list[Fraction]
@@ -50,6 +51,12 @@ def step(op: Op, x: Vector) -> Vector:
             return [clamped(v, op.lower, op.upper) for v in x]
         case Requantize():
             return [requantized(op, v) for v in x]
+        case LeakyRelu():
+            return [v if v > 0 else op.slope * v for v in x]
+        case Curve(function=Function.HARD_SWISH):
+            return [v * clamped(v + 3, Fraction(0), Fraction(6)) / 6 for v in x]
+        case Curve():
+            raise AssertionError(f"{op.function} has no rational values")
 
 
 def affine(op: Affine, x: Vector) -> Vector:
