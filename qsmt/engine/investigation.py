@@ -159,10 +159,15 @@ class Investigation:
             for i, b in zip(claim.outputs, claim.bounds, strict=True)
         )
 
+    @property
+    def is_undecided(self) -> bool:
+        """Is there an execution so close to a bound that its enclosure does not tell on which side it is?"""
+        return self._undecided is not None
+
     def verify(self, trust: Sequence[str]) -> None:
         """The claim holds, resting on `trust`; the certified bounds follow it.
 
-        Not if an execution is so close to a bound that its enclosure does not tell on which side it is.
+        Not if an execution `is_undecided`.
         """
         if isinstance(self.verdict, Falsified):
             return

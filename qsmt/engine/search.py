@@ -88,7 +88,7 @@ def conclude(run: Investigation, found: Search) -> None:
         SoundnessError: no box is open, and yet what is certified exceeds the claim.
     """
     run.trust += trust(found)
-    if found.settled:
+    if found.settled or (found.open_boxes == 0 and run.is_undecided):
         run.verify(run.trust)
     elif found.open_boxes == 0:
         raise SoundnessError(

@@ -38,7 +38,8 @@ def curved_problem(seed: int, style: Style) -> Problem:
 
 def choice(rng: np.random.Generator) -> Function | Fraction | None:
     """A function, the slope of a leaky ReLU, or None: what the layer had."""
-    kinds = [*Function, *Function, SLOPES[int(rng.integers(len(SLOPES)))], None]
+    slope = SLOPES[int(rng.integers(len(SLOPES)))]
+    kinds: list[Function | Fraction | None] = [*Function, *Function, slope, None]
     return kinds[int(rng.integers(len(kinds)))]
 
 
