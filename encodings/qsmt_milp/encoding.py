@@ -22,7 +22,7 @@ from typing import Any
 
 from qsmt.encoding import Fidelity, Query
 from qsmt.errors import BackendError
-from qsmt.ir.ops import Op
+from qsmt.ir.ops import Op, label
 from qsmt.ir.types import Real
 from qsmt.problem import Problem
 from qsmt.solver.base import Backend
@@ -84,8 +84,8 @@ class MilpEncoding:
 
     def refuses(self, query: Query) -> str | None:
         """None, or an op without rows, or the value that may overflow where that is not monotone, or grow too large."""
-        ops = {type(op) for op in query.problem.quantized.ops + query.problem.reference.ops}
-        missing = sorted(op.__name__ for op in ops - self.supported())
+        ops = query.problem.quantized.ops + query.problem.reference.ops
+        missing = sorted({label(op) for op in ops if type(op) not in self.supported()})
         if missing:
             return f"there are no rows for {', '.join(missing)}"
         too_large = excess("x", inputs.region_range(query.problem))

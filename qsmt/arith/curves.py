@@ -11,7 +11,7 @@ integers over 2**WORK; every operation is rounded down for one end and up for th
 
     exp(x) = 2**n exp(r),    r = (x - n HI) - n LO.
 
-HI has 29 bits and |n| <= 1022, so n HI is exact; if n is not 0, x lies between half of n HI and twice of it, so the
+HI has 32 bits and |n| <= 1022, so n HI is exact; if n is not 0, x lies between half of n HI and twice of it, so the
 first difference is exact too (Sterbenz). Hence r is off by at most 0.4 u, u = 2**-53, and |r| <= 0.35. Horner's
 scheme for the terms up to r**13 / 13!, whose coefficients are rounded once, is off by at most gamma_27 exp(0.35),
 which is less than 39 u (Higham, Accuracy and Stability of Numerical Algorithms, section 5.1); what is cut off is less

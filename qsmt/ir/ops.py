@@ -140,6 +140,11 @@ ALONE = (LeakyRelu, Curve)
 """The ops that stand alone between two affine ops: they are no clamps, and consumers bound each in its own way."""
 
 
+def label(op: Op) -> str:
+    """What an op does, for a message."""
+    return str(op.function) if isinstance(op, Curve) else type(op).__name__
+
+
 def _times(codes: IntArray, factor: Fraction) -> ExactArray:
     assert factor.denominator == 1, "the accumulator's scale is too coarse"
     return exact_array((int(c) * factor.numerator for c in codes.ravel().tolist()), np.shape(codes))
