@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import ceil, floor
 
-from qsmt.arith.curves import Function
+from qsmt.arith.curves import Function, enclosure
 from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.requantize import Shift
 from qsmt.arith.rounding import Rounding
@@ -23,12 +23,19 @@ Vector = list[Fraction]
 HALF = Fraction(1, 2)
 
 
-def run(network: Network, point: Sequence[Fraction]) -> tuple[Fraction, ...]:
-    """The values of the outputs: reals, or what the output codes stand for."""
+def run(network: Network, point: Sequence[Fraction], *, middle: bool = False) -> tuple[Fraction, ...]:
+    """The values of the outputs: reals, or what the output codes stand for.
+
+    `middle`: where a value is not rational, the middle of its enclosure stands for it.
+    """
     values = list(point)
     for op in network.ops:
-        values = step(op, values)
+        values = middles(op, values) if middle and isinstance(op, Curve) else step(op, values)
     return tuple(v * unit(network.output.type.element) for v in values)
+
+
+def middles(op: Curve, x: Vector) -> Vector:
+    return [sum(enclosure(op.function, v), Fraction(0)) / 2 for v in x]
 
 
 def unit(kind: Real | Fixed | Accumulator) -> Fraction:

@@ -20,9 +20,10 @@ from qsmt.dra.domain import Mode
 from qsmt.dra.shape import Shape
 from qsmt.facts import Interval, Stability
 from qsmt.problem import Problem
+from tests.support.any_network import curved
 from tests.unit.dra.soundness import QUICK, Range, executed, violations
 from tests.unit.dra.wild import Style, points_of, wild_pair
-from tests.unit.dra.wild_curves import curved, curved_pair, curved_problem
+from tests.unit.dra.wild_curves import curved_pair, curved_problem
 
 Executed = tuple[Problem, list[dict[str, Range]]]
 
