@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmt.arith.outward import add_down, add_up, float_down, float_up, times_up
-from qsmt.arith.real import FloatArray
+from qsmt.arith.real import FloatArray, IntArray
 from qsmt.facts import Interval
 from qsmt.problem import Region
 
@@ -74,6 +74,18 @@ class Boxes:
 def outward(lower: FloatArray, upper: FloatArray) -> Interval:
     """The interval with these ends, where they are numbers; no end where they are not."""
     return Interval(np.where(np.isfinite(lower), lower, -np.inf), np.where(np.isfinite(upper), upper, np.inf))
+
+
+def mirrored_rows(neurons: IntArray, m: int) -> IntArray:
+    """Where chosen ones of m neurons, and then their negations, are among all neurons and all negations."""
+    return np.concatenate([neurons, neurons + m])
+
+
+def mirrored(upper: FloatArray) -> Interval:
+    """Bounds of m quantities from upper bounds of them and then of their negations, (.., 2m)."""
+    m = upper.shape[-1] // 2
+    known = np.where(np.isfinite(upper), upper, np.inf)
+    return Interval(-known[..., m:], known[..., :m])
 
 
 def plus(a: Interval, b: Interval) -> Interval:
@@ -160,6 +172,11 @@ class Limits:
     def up(self, values: FloatArray) -> FloatArray:
         """An upper bound of the clamp of values that are at most these."""
         return np.minimum(np.maximum(values, self.lower_up), self.upper_up)
+
+    def varies(self, values: Interval) -> BoolArray:
+        """Where the clamp is not the same limit for all values; the bounds' own rounding may be ignored."""
+        varies: BoolArray = (values.upper > self.lower_down) & (values.lower < self.upper_up)
+        return varies
 
     def of(self, values: Interval) -> Interval:
         return Interval(self.down(values.lower), self.up(values.upper))

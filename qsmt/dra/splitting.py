@@ -37,7 +37,7 @@ from qsmt.facts import Interval
 
 ROOT = Schedule(steps=100, rate=0.1, decay=0.96)
 CHILD = Schedule(steps=24, rate=0.05, decay=0.9)
-LAST = Schedule(steps=100, rate=0.2, decay=0.96)
+LAST = Schedule(steps=300, rate=0.1, decay=0.98)
 PROGRESS = 1e-4
 """A node that cannot be divided is done when this share of its bound is not gained any more."""
 BATCH, BATCH_COLUMNS = 32, 4096
