@@ -6,6 +6,8 @@ one of which nothing is known (NaN): a bound may be lost, but it never lies.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -33,15 +35,34 @@ class Mode(StrEnum):
     OPTIMIZED = "optimized"  # then relaxations and cases are searched for, within limits
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Effort:
     """What the mode `optimized` may take per box: nodes per bound of an output, and seconds in all.
 
-    With enough time, the number of nodes alone decides the result.
+    A bound that has come down to `goal` on either side is good enough; `stop`, asked now and then, ends the
+    search early. With enough time, and without either, the number of nodes alone decides the result.
     """
 
-    nodes: int = 2000
+    nodes: float = 2000
     seconds: float = 10.0
+    goal: float = -np.inf
+    stop: Callable[[], bool] = _never
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """Until when something may be searched for."""
+
+    at: float
+    stop: Callable[[], bool] = _never
+
+    @property
+    def passed(self) -> bool:
+        return self.stop() or time.monotonic() >= self.at
 
 
 DEFAULT_EFFORT = Effort()
