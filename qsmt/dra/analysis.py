@@ -43,6 +43,7 @@ from qsmt.dra.domains import (
     output_form,
     subtract,
     symbolic,
+    varying,
 )
 from qsmt.dra.inputs import InputFacts, input_facts
 from qsmt.dra.optimized import Optimizer
@@ -144,6 +145,9 @@ def run(
     spans = [slice(*pair) for pair in pairwise(ends.tolist())]
     for i, layer in enumerate(problem.layers):
         known = alone(whole).meet(given[i]) if given else alone(whole)
+        chosen = varying(whole, known)
+        for trace in parts:
+            trace.varying = chosen
         tighter = [_tightened(g, t, known[s]) for g, t, s in zip(plan, parts, spans, strict=True)]
         facts, read, regular = _activated(layer, Pre.joined(tighter).meet_lanes(sum(lanes)), sum(lanes))
         facts = facts.meet(given[i]) if given else facts

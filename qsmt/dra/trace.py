@@ -95,6 +95,8 @@ class Trace:
     layers: list[LayerFacts] = field(default_factory=list)
     known: list[Before] = field(default_factory=list)
     regular: list[BoolArray] = field(default_factory=list)  # where a quantized layer obeys its formula
+    varying: IntArray = field(default_factory=lambda: np.arange(0))
+    """The neurons of the next layer that are worth a domain's work: the others put out one value."""
     form: tuple[FloatArray, FloatArray] | None = (
         None  # of the latest difference before its activation, over x
     )

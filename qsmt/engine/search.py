@@ -113,7 +113,7 @@ def refusal(run: Investigation) -> str | None:
         return "the region has ends beyond 2**52, which a search in doubles would miss"
     free = sum(low < high for low, high in zip(region.lower, region.upper, strict=True))
     few = region.points is not None and region.points <= 10**6
-    if free > SEARCHED_COORDINATES and not few and run.options.encoding != NONE:
+    if free > SEARCHED_COORDINATES and not few:
         return f"{free} inputs vary, too many to cut the region"
     return None
 
