@@ -21,6 +21,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from qsmt.claim import Differences, ErrorBound, Inequality, OutputConstraint
 from qsmt.errors import BackendError
 from qsmt.facts import Facts
 from qsmt.ir.ops import Op
@@ -48,8 +49,10 @@ class Fidelity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Is there an x in the problem's region with `side * (quantized - reference)[output] > bound`?
+    """Is there an x in the problem's region that breaks the claim at `output`, on this side?
 
+    That is `side * (quantized - reference)[output] > bound` for an error bound; for a constraint, of whose cases
+    `output` is one, all its inequalities. `inequalities` says it for either.
     `facts` hold on that region; an encoding may use any of them, and need use none.
     """
 
@@ -62,7 +65,26 @@ class Query:
     def bound(self) -> Fraction:
         return self.problem.claim.of(self.output)
 
+    @property
+    def inequalities(self) -> tuple[Inequality, ...]:
+        """All of them hold at a solution, and only there."""
+        claim = self.problem.claim
+        if isinstance(claim, OutputConstraint):
+            return claim.cases[self.output]
+        return (Inequality(self.output, self.side, self.bound, strict=True),)
+
+    def is_solution(self, differences: Differences) -> bool:
+        """Do all inequalities certainly hold where the outputs differ by that much?"""
+        return all(part.certainly(differences) for part in self.inequalities)
+
+    @property
+    def measure(self) -> str:
+        """What the query is about, in a word."""
+        return "difference" if isinstance(self.problem.claim, ErrorBound) else "measure of the case"
+
     def __str__(self) -> str:
+        if isinstance(self.problem.claim, OutputConstraint):
+            return " and ".join(map(str, self.inequalities))
         sign = ">" if self.side > 0 else "< -"
         return f"difference[{self.output}] {sign} {self.bound}"
 

@@ -19,10 +19,13 @@ from fractions import Fraction
 
 from qsmt.arith.fixed import Fixed
 from qsmt.arith.rounding import Rounding
+from qsmt.claim import Claim, ErrorBound
 from qsmt.errors import MalformedProblem
 from qsmt.ir.network import Layer, Network, layers
 from qsmt.ir.text import print_network
 from qsmt.ir.verify import MAX_SCALE
+
+__all__ = ["INPUT_ROUNDING", "MAX_INPUT", "Claim", "ErrorBound", "InputModel", "Problem", "Region"]
 
 INPUT_ROUNDING = Rounding.HALF_EVEN
 """How a real input becomes a code: as ONNX's QuantizeLinear does it."""
@@ -60,17 +63,6 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorBound:
-    """For all x and each i of `outputs`: |quantized(x)_i - reference(x)_i| <= bound of i."""
-
-    outputs: tuple[int, ...]
-    bounds: tuple[Fraction, ...]
-
-    def of(self, output: int) -> Fraction:
-        return self.bounds[self.outputs.index(output)]
-
-
-@dataclass(frozen=True, slots=True)
 class Problem:
     """Two networks, a region, and the claim to decide."""
 
@@ -78,13 +70,13 @@ class Problem:
     quantized: Network
     region: Region
     input_scale: Fraction
-    claim: ErrorBound
+    claim: Claim
 
     def __post_init__(self) -> None:
         _check_sizes(self)
         _check_layers(self)
         _check_region(self)
-        _check_claim(self)
+        self.claim.check(self.reference.output.size)
 
     @property
     def input_size(self) -> int:
@@ -180,15 +172,3 @@ def _check_region(problem: Problem) -> None:
             raise MalformedProblem(f"input {i} is not within -2**200 to 2**200")
     if not 1 / MAX_SCALE <= problem.input_scale <= MAX_SCALE:
         raise MalformedProblem("input_scale is not a positive number within 2**-400 to 2**400")
-
-
-def _check_claim(problem: Problem) -> None:
-    wanted, size = problem.claim, problem.reference.output.size
-    if not wanted.outputs or len(set(wanted.outputs)) != len(wanted.outputs):
-        raise MalformedProblem("outputs must be a list of different indices, at least one")
-    if any(not 0 <= i < size for i in wanted.outputs):
-        raise MalformedProblem(f"outputs {list(wanted.outputs)} are not all among 0 to {size - 1}")
-    if len(wanted.bounds) != len(wanted.outputs):
-        raise MalformedProblem(f"{len(wanted.bounds)} bounds for {len(wanted.outputs)} outputs")
-    if any(b < 0 for b in wanted.bounds):
-        raise MalformedProblem(f"a bound is negative: {min(wanted.bounds)}")

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias, assert_never
 
+from qsmt.claim import OutputConstraint, Range
+
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """An input, what both networks compute there, and the output that differs the most.
+    """An input, what both networks compute there, and the output (or the case of `constraint`) in question.
 
-    What they compute is exact, or (with a tanh or sigmoid) rounded so that the difference is off by at most `radius`.
+    What they compute is exact, or (with a tanh or sigmoid) rounded so that any difference is off by at most `radius`.
     """
 
     input: tuple[Fraction, ...]
@@ -19,11 +21,20 @@ class Witness:
     reference: tuple[Fraction, ...]
     quantized: tuple[Fraction, ...]
     radius: Fraction = Fraction(0)
+    constraint: OutputConstraint | None = None
 
     @property
     def difference(self) -> Fraction:
-        """Quantized minus reference at `output`."""
-        return self.quantized[self.output] - self.reference[self.output]
+        """Quantized minus reference at `output`; of a constraint, the measure of its case."""
+        if self.constraint is None:
+            return self.difference_of(self.output)[0] + self.radius
+        low, high = self.constraint.range_of(self.output, self.difference_of)
+        return (low + high) / 2
+
+    def difference_of(self, output: int) -> Range:
+        """Quantized minus reference: between which rationals it lies."""
+        middle = self.quantized[output] - self.reference[output]
+        return middle - self.radius, middle + self.radius
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +50,17 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Falsified:
-    """An input of the region exceeds the bound: replayed in exact arithmetic."""
+    """An input of the region breaks the claim: replayed in exact arithmetic. `bound` is that of its measure."""
 
     witness: Witness
     bound: Fraction
 
     def __post_init__(self) -> None:
-        if abs(self.witness.difference) - self.witness.radius <= self.bound:
+        witness, constraint = self.witness, self.witness.constraint
+        if constraint is None and abs(witness.difference) - witness.radius <= self.bound:
             raise ValueError("the witness does not exceed the bound")
+        if constraint is not None and not constraint.is_broken(witness.output, witness.difference_of):
+            raise ValueError("not all inequalities of the case hold at the witness")
 
 
 @dataclass(frozen=True, slots=True)

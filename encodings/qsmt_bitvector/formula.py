@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import floor, isfinite
+from math import ceil, floor, isfinite
 from typing import Any
 
+from qsmt.claim import Inequality
 from qsmt.encoding import Query
 from qsmt.facts import Interval
 from qsmt.ir.network import Layer, layers
@@ -53,16 +54,18 @@ def script(query: Query, bits: int | None = None) -> Script:
         return Script(codes, body(circuit, goal), slack)
 
 
-def excess(query: Query, x: tuple[Fraction, ...]) -> Fraction:
-    """By how much this input of the region exceeds the bound: the formula itself, on constants, says it."""
+def missing(query: Query, x: tuple[Fraction, ...]) -> Fraction | None:
+    """By how much this input of the region is no solution, None if it is one: the formula, on constants, says it."""
     from pysmt.environment import Environment
     from pysmt.typing import BVType
 
     with Environment() as environment:
         circuit = Circuit(environment.formula_manager, BVType)
-        difference, _ = _difference(circuit, query, [constant(v) for v in x], None)
-    assert difference.is_constant, "constants went in"
-    return query.side * difference.least - query.bound
+        values = _Values.of(circuit, query, [constant(v) for v in x], None)
+    found = {i: values.difference(i).least for i in values.rows}
+    if query.is_solution(lambda i: (found[i], found[i])):
+        return None
+    return -min(part.side * found[part.output] - part.bound for part in query.inequalities)
 
 
 def inputs(query: Query) -> tuple[Input, ...]:
@@ -78,14 +81,26 @@ def _variable(circuit: Circuit, entry: Input) -> Linear:
 
 
 def _goal(circuit: Circuit, query: Query, x: list[Linear], bits: int | None) -> tuple[Any, Fraction]:
-    """`side * (quantized - reference) > bound - slack`, as one comparison of an integer with a constant."""
-    difference, slack = _difference(circuit, query, x, bits)
-    above = difference.scaled(Fraction(query.side)).plus(slack - query.bound).tightened()
-    if above.high <= 0 or above.low > 0:
-        return circuit.truth(above.high > 0), slack
-    threshold = -above.constant  # the terms' sum must exceed it
+    """All inequalities of the query, each lowered by its slack, and the largest slack."""
+    values = _Values.of(circuit, query, x, bits)
+    found = [_comparison(circuit, values, part) for part in query.inequalities]
+    return circuit.all_of([holds for holds, _ in found]), max(slack for _, slack in found)
+
+
+def _comparison(circuit: Circuit, values: _Values, part: Inequality) -> tuple[Any, Fraction]:
+    """`side * (quantized - reference) > bound - slack` (or `>=`), as one comparison of an integer with a constant."""
+    slack = values.slack(part)
+    above = values.difference(part.output).scaled(Fraction(part.side)).plus(slack - part.bound).tightened()
+    if part.strict:
+        never, always = above.high <= 0, above.low > 0
+    else:
+        never, always = above.high < 0, above.low >= 0
+    if never or always:
+        return circuit.truth(always), slack
+    threshold = -above.constant  # what the terms' sum must exceed, or reach
     sums, by = Linear(above.parts, 0, above.low + threshold, above.high + threshold).reduced()
-    return circuit.at_least(numerator(circuit, sums), least_above(Fraction(threshold, by))), slack
+    least = least_above(Fraction(threshold, by)) if part.strict else ceil(Fraction(threshold, by))
+    return circuit.at_least(numerator(circuit, sums), least), slack
 
 
 def least_above(threshold: Fraction) -> int:
@@ -93,29 +108,42 @@ def least_above(threshold: Fraction) -> int:
     return floor(threshold) + 1
 
 
-def _difference(circuit: Circuit, query: Query, x: list[Linear], bits: int | None) -> tuple[Linear, Fraction]:
-    """The difference, and how far `side * difference` may be below its true value."""
-    problem, known, i = query.problem, query.facts.difference, query.output
-    found = _quantized_output(circuit, query, x)
-    read = [v.scaled(problem.input_scale) for v in x]
-    low, high = _exact(float(known.lower[i])), _exact(float(known.upper[i]))
-    if bits is None:
-        reference = Approximate(_outputs(circuit, _reference(query), read)[i])
-    else:
-        side = _reference(query)
-        reference = outputs(circuit, side.layers, side.known, read, bits=bits)[i]
-    least = None if low is None else low + reference.below
-    greatest = None if high is None else high + reference.above
-    difference = minus(found, reference.form).within(least, greatest, what=f"difference {i}")
-    return difference, -reference.below if query.side > 0 else reference.above
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """Both networks' outputs, of which a query reads the `rows`: the reference's may be off by a little."""
 
+    query: Query
+    quantized: list[Linear]
+    reference: list[Approximate]
 
-def _quantized_output(circuit: Circuit, query: Query, x: list[Linear]) -> Linear:
-    problem = query.problem
-    last = problem.quantized.output.type.element
-    scale = Fraction(1) if isinstance(last, Real) else last.scale
-    forms = _outputs(circuit, _quantized(query), _quantized_input(problem, x))
-    return forms[query.output].scaled(scale)
+    @staticmethod
+    def of(circuit: Circuit, query: Query, x: list[Linear], bits: int | None) -> _Values:
+        """The values at x, with the reference exact, or in so many fractional bits."""
+        problem, side = query.problem, _reference(query)
+        theirs = _outputs(circuit, _quantized(query), _quantized_input(problem, x))
+        read = [v.scaled(problem.input_scale) for v in x]
+        if bits is None:
+            return _Values(query, theirs, [Approximate(v) for v in _outputs(circuit, side, read)])
+        return _Values(query, theirs, outputs(circuit, side.layers, side.known, read, bits=bits))
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(part.output for part in self.query.inequalities))
+
+    def difference(self, i: int) -> Linear:
+        """Quantized minus reference, at one output."""
+        last, known = self.query.problem.quantized.output.type.element, self.query.facts.difference
+        scale = Fraction(1) if isinstance(last, Real) else last.scale
+        low, high = _exact(float(known.lower[i])), _exact(float(known.upper[i]))
+        least = None if low is None else low + self.reference[i].below
+        greatest = None if high is None else high + self.reference[i].above
+        apart = minus(self.quantized[i].scaled(scale), self.reference[i].form)
+        return apart.within(least, greatest, what=f"difference {i}")
+
+    def slack(self, part: Inequality) -> Fraction:
+        """How far `side * difference` may be below its true value."""
+        off = self.reference[part.output]
+        return -off.below if part.side > 0 else off.above
 
 
 def _quantized_input(problem: Problem, x: list[Linear]) -> list[Linear]:

@@ -15,7 +15,7 @@ from time import monotonic
 
 from qsmt.encoding import Query
 from qsmt.solver.base import Answer, Backend, Limits, Status
-from qsmt_bitvector.formula import excess, inputs, script
+from qsmt_bitvector.formula import inputs, missing, script
 from qsmt_bitvector.smtlib import Script, decode
 
 STEPS = (12, 16, 20)
@@ -42,9 +42,9 @@ class Refinement:
             self._made[bits] = script(self.query, bits)
         return self._made[bits]
 
-    def excess(self, assignment: Mapping[str, Fraction]) -> Fraction:
-        """By how much a solution of a script exceeds the bound; if that is positive, it is a violation."""
-        return excess(self.query, self.decode(assignment))
+    def missed(self, assignment: Mapping[str, Fraction]) -> Fraction | None:
+        """By how much a solution of a script is no solution of the query; None if it is one."""
+        return missing(self.query, self.decode(assignment))
 
 
 class Refining:
@@ -66,13 +66,13 @@ class Refining:
             made = model.script(step)
             left = replace(limits, wall_s=max(end - monotonic(), LEAST_S))
             found = self.solver.solve(made, left)
-            if found.assignment is None or (beyond := model.excess(found.assignment)) > 0:
+            if found.assignment is None or (missed := model.missed(found.assignment)) is None:
                 return found
             if step is None:
                 return Answer(
                     Status.UNKNOWN, reason=f"{self.name} has a solution of the exact formula that is none"
                 )
-            step = next_step(step, made.slack, missed=-beyond)
+            step = next_step(step, made.slack, missed=missed)
 
 
 def next_step(bits: int, slack: Fraction, *, missed: Fraction) -> int | None:

@@ -128,6 +128,10 @@ class Circuit:
         """A constant condition."""
         return self._manager.TRUE() if value else self._manager.FALSE()
 
+    def all_of(self, conditions: Sequence[Condition]) -> Condition:
+        """All conditions at once."""
+        return conditions[0] if len(conditions) == 1 else self._manager.And(*conditions)
+
     def at_most(self, term: Term, limit: int) -> Condition:
         """`term <= limit`."""
         if limit >= term.high or limit < term.low:

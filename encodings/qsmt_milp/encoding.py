@@ -33,11 +33,11 @@ from qsmt_milp.backends.scip import ScipBackend
 from qsmt_milp.certified.solver import CertifiedBackend
 from qsmt_milp.gap import step, uncertainty
 from qsmt_milp.links import put_links
-from qsmt_milp.model import THRESHOLD, Builder, Exact, Linear, Model
+from qsmt_milp.model import THRESHOLD, Builder, Exact, Linear, Model, Variable
 from qsmt_milp.mps import write_mps
 from qsmt_milp.ranges import RULES as RANGE_RULES
 from qsmt_milp.ranges import Ranges, excess, ranges
-from qsmt_milp.rules import RULES, put_output
+from qsmt_milp.rules import RULES, put_outputs
 
 LINKS = "links"
 
@@ -95,12 +95,12 @@ class MilpEncoding:
         if (obstacle := self.refuses(query)) is not None:
             raise BackendError(f"the milp encoding refuses this query: {obstacle}")
         problem, builder = query.problem, Builder()
-        difference = put_difference(builder, query)
+        differences = put_differences(builder, query)
         if self._option == LINKS:
             put_links(builder, query)
-        aim = goal(problem, query.bound, difference, uncertainty(difference, builder.variables))
-        put_threshold(builder, difference, limit=aim.limit)
-        model = builder.model(str(query), difference, aim.enough, bound=aim.bound)
+        aim, objective = put_goal(builder, query, differences)
+        put_threshold(builder, objective, limit=aim.limit)
+        model = builder.model(str(query), objective, aim.enough, bound=aim.bound)
         return MilpEncoded(problem, model, aim.fidelity)
 
     def backends(self) -> Sequence[Backend[Any]]:
@@ -131,14 +131,48 @@ def goal(problem: Problem, bound: Fraction, difference: Linear, slack: Fraction)
     return Goal(bound + gap / 2, None, bound + gap / 2, Fidelity.EXACT)
 
 
-def put_difference(builder: Builder, query: Query) -> Linear:
-    """`side * (quantized - reference)` of the output in question, with all the rows that define it."""
+def put_goal(builder: Builder, query: Query, differences: Mapping[int, Linear]) -> tuple[Goal, Linear]:
+    """The goal of a query, and the expression it is about: a difference, or what a case has to spare.
+
+    A single strict inequality is its own expression. Of several, it is a variable that exceeds what none of them has
+    to spare; so the program maximises the least of them.
+    """
+    problem, parts = query.problem, query.inequalities
+    if len(parts) == 1 and parts[0].strict:
+        difference = differences[parts[0].output] * parts[0].side
+        slack = uncertainty(difference, builder.variables)
+        return goal(problem, parts[0].bound, difference, slack), difference
+    spare = [differences[p.output] * p.side - p.bound for p in parts]
+    slack = 2 * max(uncertainty(form, builder.variables) for form in spare)
+    gap = step(problem, *(part.bound for part in parts))
+    spare = [form - (gap or 0) * p.strict for form, p in zip(spare, parts, strict=True)]
+    reach = max(Fraction(1), *(_reach(form, builder.variables) for form in spare))
+    least = builder.variable("spare", -reach, reach, integer=False)
+    for number, form in enumerate(spare):
+        builder.at_least(f"case.{number}", form - least)
+    if gap is not None and gap >= 2 * slack:
+        return Goal(-gap / 2, None, -gap / 2, Fidelity.EXACT), least
+    if gap is not None:
+        return Goal(-slack, slack, -gap / 2, Fidelity.OVER), least
+    strict = all(part.strict for part in parts)
+    return Goal(-slack, slack, Fraction(0) if strict else -slack, Fidelity.OVER), least
+
+
+def _reach(form: Linear, variables: Sequence[Variable]) -> Fraction:
+    """The largest absolute value of an expression, at most."""
+    terms = (abs(Fraction(c)) * Fraction(variables[i].modulus) for i, c in form.terms.items())
+    return abs(Fraction(form.constant)) + sum(terms, Fraction(0))
+
+
+def put_differences(builder: Builder, query: Query) -> dict[int, Linear]:
+    """`quantized - reference` of the outputs in question, with all the rows that define them."""
     problem, (r_known, q_known) = query.problem, _known(query)
+    rows = tuple(dict.fromkeys(part.output for part in query.inequalities))
     x = inputs.variables(builder, problem)
     r_in, q_in = inputs.reals(problem, x), inputs.quantized(builder, problem, x)
-    r = put_output(builder, problem.reference, prefix="r", inputs=r_in, known=r_known, output=query.output)
-    q = put_output(builder, problem.quantized, prefix="q", inputs=q_in, known=q_known, output=query.output)
-    return (q * _unit(problem) - r) * query.side
+    r = put_outputs(builder, problem.reference, prefix="r", inputs=r_in, known=r_known, outputs=rows)
+    q = put_outputs(builder, problem.quantized, prefix="q", inputs=q_in, known=q_known, outputs=rows)
+    return {i: q[i] * _unit(problem) - r[i] for i in rows}
 
 
 def put_threshold(builder: Builder, difference: Linear, *, limit: Exact) -> None:

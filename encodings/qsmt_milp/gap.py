@@ -38,13 +38,13 @@ def uncertainty(difference: Linear, variables: Sequence[Variable]) -> Fraction:
     return RELATIVE_ERROR * reach
 
 
-def step(problem: Problem, bound: Fraction) -> Fraction | None:
+def step(problem: Problem, *bounds: Fraction) -> Fraction | None:
     """1/D, or None if the values are dense."""
     if problem.region.model is not InputModel.GRID:
         return None
     start = problem.input_scale.denominator
     parts = (_denominator(network, start) for network in (problem.reference, problem.quantized))
-    return Fraction(1, lcm(bound.denominator, *parts))
+    return Fraction(1, lcm(*(bound.denominator for bound in bounds), *parts))
 
 
 def _denominator(network: Network, start: int) -> int:

@@ -6,7 +6,7 @@ bounds show to be constant, or never clamped, costs no binary; in a real network
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -52,15 +52,21 @@ class Scope:
         return settled(self.builder, f"{self.labels[value.name]}.{i}", neuron=neuron, bounds=bounds)
 
 
-def put_output(
-    builder: Builder, network: Network, *, prefix: str, inputs: list[Linear], known: Ranges, output: int
-) -> Linear:
-    """One output of the network as an expression of `inputs`, with the rows that define it."""
+def put_outputs(
+    builder: Builder,
+    network: Network,
+    *,
+    prefix: str,
+    inputs: list[Linear],
+    known: Ranges,
+    outputs: Sequence[int],
+) -> dict[int, Linear]:
+    """Some outputs of the network as expressions of `inputs`, with the rows that define them."""
     scope = Scope(builder, labels(network, prefix), known)
     neurons = scope.neurons(network.input, inputs)
     for op in network.ops:
         neurons = RULES[type(op)](scope, op, neurons)
-    return scope.settle_one(network.output, output, neuron=neurons[output])
+    return {i: scope.settle_one(network.output, i, neuron=neurons[i]) for i in outputs}
 
 
 def labels(network: Network, prefix: str) -> dict[str, str]:

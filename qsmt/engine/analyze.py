@@ -11,6 +11,7 @@ from qsmt.dra.analysis import analyze_region
 from qsmt.dra.domain import DEFAULT_EFFORT, Mode
 from qsmt.dra.stability import LayerStability, stability
 from qsmt.engine.investigation import OutputRange, Stage
+from qsmt.engine.measures import measured
 from qsmt.facts import Facts, Interval, Stability
 from qsmt.ir.ops import Value
 from qsmt.ir.types import Real
@@ -32,9 +33,9 @@ def analyze(problem: Problem, mode: Mode, *, seconds: float = DEFAULT_EFFORT.sec
     """Run one mode on the whole region; `seconds` is what `optimized` may take."""
     begun = time.monotonic()
     effort = replace(DEFAULT_EFFORT, seconds=seconds)
-    facts = analyze_region(problem, mode, outputs=problem.claim.outputs, effort=effort)
+    facts = analyze_region(problem, mode, outputs=problem.claim.rows, effort=effort)
     elapsed = time.monotonic() - begun
-    difference = facts.difference
+    difference = measured(problem.claim, facts.difference)
     outputs = tuple(
         OutputRange(i, (float(difference.lower[i]), float(difference.upper[i])), None)
         for i in problem.claim.outputs

@@ -15,6 +15,7 @@ import numpy as np
 
 from qsmt.arith.fixed import Fixed
 from qsmt.arith.real import FloatArray
+from qsmt.engine.measures import values
 from qsmt.interp.batch import BatchInterpreter
 from qsmt.problem import InputModel, Problem
 
@@ -30,7 +31,7 @@ LENGTHS = 2.0 ** np.arange(-3, 5)
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Make `side * difference[output]` large."""
+    """Make `side` times the measure of an output (or case) large."""
 
     output: int
     side: int
@@ -40,7 +41,7 @@ class Ascent:
     """Ascents over the doubles (or integers) of a region, which run about `most` inputs in all."""
 
     def __init__(self, problem: Problem, interpreter: BatchInterpreter, *, most: float = np.inf) -> None:
-        self._interpreter = interpreter
+        self._interpreter, self._claim = interpreter, problem.claim
         self.lower = np.array([float(v) for v in problem.region.lower])
         self.upper = np.array([float(v) for v in problem.region.upper])
         self._free = np.flatnonzero(self.upper > self.lower)
@@ -75,9 +76,9 @@ class Ascent:
         return best
 
     def differences(self, points: FloatArray) -> FloatArray:
-        """Of all outputs, at these points."""
+        """The measures of the claim, (points, measures), which for an error bound are all outputs' differences."""
         self.evaluated += len(points)
-        return self._interpreter.run(points).difference
+        return values(self._claim, self._interpreter.run(points).difference)
 
     def snapped(self, points: FloatArray) -> FloatArray:
         """The nearest inputs of the region."""

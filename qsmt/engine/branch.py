@@ -166,7 +166,7 @@ class Search:
         return self.pool.take(size, newest=int(size * (share if values < MAX_OPEN_VALUES else 1.0)))
 
     def _publish(self) -> None:
-        found, size = self.certified, self.run.problem.reference.output.size
+        found, size = self.certified, max(self._outputs) + 1
         lower, upper = np.full(size, -np.inf), np.full(size, np.inf)
         lower[self._outputs], upper[self._outputs] = found.lower, found.upper
         self.run.certify(lower, upper)

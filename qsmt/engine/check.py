@@ -64,12 +64,9 @@ def check(problem: Problem, options: Options | None = None, watch: Watch | None 
 
 def analyse(run: Investigation) -> tuple[str, dict[str, Any]]:
     """Stage: bound the difference layer by layer."""
-    run.facts = analyze_region(run.problem)
-    run.certify(run.facts.difference.lower, run.facts.difference.upper)
-    run.residual = [(run.problem, run.facts)]
-    if run.decides and run.within_bounds():
-        run.verify(["dra"])
-    ours, theirs = unstable(run.problem, run.facts)
+    facts = analyze_region(run.problem)
+    run.conclude(facts)
+    ours, theirs = unstable(run.problem, facts)
     figures = {"mode": Mode.BEST.value, "unstable_reference": ours, "unstable_quantized": theirs}
     return f"bounded the difference; {ours} + {theirs} hidden neurons are unstable", figures
 

@@ -11,15 +11,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from qsmt.encoding import Encoding, Query, QueryAnswer, answer, backend, encodings, load
 from qsmt.engine.cost import estimate, size
 from qsmt.engine.crosscheck import Comparison, compare
 from qsmt.engine.investigation import Investigation
+from qsmt.engine.measures import limits, measured
 from qsmt.engine.plan import (
     AUTO,
     FIRST_SHARE,
@@ -88,14 +86,12 @@ def said(comparisons: Sequence[Comparison]) -> str:
 
 def open_queries(problem: Problem, facts: Facts) -> Iterator[Query]:
     """One query per output and side whose violation the facts do not exclude."""
-    for output in problem.claim.outputs:
-        bound = problem.claim.of(output)
-        sides: tuple[tuple[Literal[-1, 1], float], ...] = (
-            (1, float(facts.difference.upper[output])),
-            (-1, -float(facts.difference.lower[output])),
-        )
-        for side, reach in sides:
-            if not np.isfinite(reach) or Fraction(reach) > bound:
+    claim = problem.claim
+    found, allowed = measured(claim, facts.difference), limits(claim)
+    for output, low, high in zip(claim.outputs, allowed.lower, allowed.upper, strict=True):
+        for side in claim.sides:
+            kept = found.upper[output] <= high if side > 0 else found.lower[output] >= low
+            if not kept:
                 yield Query(problem, output, side, facts)
 
 
@@ -159,13 +155,12 @@ def replayed(query: Query, found: QueryAnswer) -> QueryAnswer:
     if found.witness is None:
         return replace(found, status=Status.UNKNOWN, reason=f"{found.backend} gave no input with its answer")
     execution = replay(query.problem, [found.witness])[0]
-    if (
-        query.problem.region.contains(found.witness)
-        and execution.reached(query.output, query.side) > query.bound
-    ):
+    if query.is_solution(execution.difference_range) and query.problem.region.contains(found.witness):
         return found
-    difference = execution.difference[query.output]
-    reason = f"{found.backend} claims a violation; replayed exactly, the difference there is only {float(difference)!r}"
+    measure, what = execution.value(query.output), query.measure
+    reason = (
+        f"{found.backend} claims a violation; replayed exactly, the {what} there is only {float(measure)!r}"
+    )
     return replace(found, status=Status.UNKNOWN, witness=None, reason=reason)
 
 

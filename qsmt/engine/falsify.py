@@ -16,6 +16,7 @@ from qsmt.arith.real import FloatArray
 from qsmt.engine.ascent import Ascent, Goal
 from qsmt.engine.costs import point_products
 from qsmt.engine.investigation import Investigation
+from qsmt.engine.measures import slopes
 from qsmt.engine.plan import FALSIFIER_SECONDS, FALSIFIER_SHARE
 from qsmt.interp.batch import BatchInterpreter
 from qsmt.verdict import Falsified
@@ -48,7 +49,7 @@ def _promising(run: Investigation, ascent: Ascent, deadline: float) -> Iterator[
         [_corners(run, ascent), _samples(ascent, np.random.default_rng(run.options.seed))]
     )
     differences = ascent.differences(samples)
-    goals = [Goal(i, side) for i in run.problem.claim.outputs for side in (1, -1)]
+    goals = [Goal(i, side) for i in run.problem.claim.outputs for side in run.problem.claim.sides]
     order = {goal: np.argsort(-goal.side * differences[:, goal.output], kind="stable") for goal in goals}
     for goal in goals:
         yield samples[order[goal][0]]
@@ -61,12 +62,12 @@ def _promising(run: Investigation, ascent: Ascent, deadline: float) -> Iterator[
 
 def _corners(run: Investigation, ascent: Ascent) -> FloatArray:
     """Where the linear forms of the difference that analysis found are extreme: a step along a gradient's signs."""
-    form = None if run.facts is None else run.facts.form
+    form = None if run.facts is None else slopes(run.problem.claim, run.facts)
     if form is None:
         return np.empty((0, len(ascent.lower)))
-    outputs = list(run.problem.claim.outputs)
-    slopes = np.concatenate([form.upper[outputs], -form.lower[outputs]])
-    return ascent.snapped(np.where(slopes > 0, ascent.upper, ascent.lower))
+    outputs, (below, above) = list(run.problem.claim.outputs), form
+    steep = np.concatenate([above[outputs], -below[outputs]])
+    return ascent.snapped(np.where(steep > 0, ascent.upper, ascent.lower))
 
 
 def _samples(ascent: Ascent, rng: np.random.Generator) -> FloatArray:

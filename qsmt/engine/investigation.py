@@ -16,7 +16,9 @@ import numpy as np
 
 from qsmt.arith.outward import float_up
 from qsmt.arith.real import FloatArray
+from qsmt.claim import OutputConstraint
 from qsmt.engine.alarm import alarm_folder
+from qsmt.engine.measures import limits, measured
 from qsmt.engine.plan import Options
 from qsmt.errors import SoundnessError
 from qsmt.facts import Facts
@@ -57,7 +59,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class OutputRange:
-    """What is known of one output's difference: every value lies in `certified`; `witnessed` are reached."""
+    """What is known of one output's difference (or another measure): every value lies in `certified`.
+
+    `witnessed` are the executions with the least and the greatest one.
+    """
 
     index: int
     certified: tuple[float, float]
@@ -138,8 +143,16 @@ class Investigation:
         coordinates = zip(point.tolist(), region.lower, region.upper, strict=True)
         return tuple(min(max(Fraction(v), low), high) for v, low, high in coordinates)
 
+    def conclude(self, facts: Facts) -> None:
+        """These facts hold on the region: certify what they say, keep them, and verify the claim if they imply it."""
+        self.facts, self.residual = facts, [(self.problem, facts)]
+        found = measured(self.problem.claim, facts.difference)
+        self.certify(found.lower, found.upper)
+        if self.decides and self.within_bounds():
+            self.verify(["dra"])
+
     def certify(self, lower: FloatArray, upper: FloatArray) -> None:
-        """Every difference lies in these bounds, shape (outputs of the network,).
+        """Every measure of the claim lies in these bounds, which are indexed like the claim's `outputs`.
 
         Raises:
             SoundnessError: an exact execution lies outside them.
@@ -151,12 +164,12 @@ class Investigation:
 
     def within_bounds(self) -> bool:
         """Do the certified bounds imply the claim?"""
-        claim = self.problem.claim
+        allowed = limits(self.problem.claim)
+        ends = zip(self.problem.claim.outputs, allowed.lower, allowed.upper, strict=True)
+        nothing = (-np.inf, np.inf)
         return all(
-            i in self._certified
-            and -b <= _exact(self._certified[i][0])
-            and _exact(self._certified[i][1]) <= b
-            for i, b in zip(claim.outputs, claim.bounds, strict=True)
+            low <= self._certified.get(i, nothing)[0] and self._certified.get(i, nothing)[1] <= high
+            for i, low, high in ends
         )
 
     @property
@@ -176,9 +189,11 @@ class Investigation:
             self.reasons.append(f"at [{point}] the difference is too close to the bound to tell")
             return
         self.verdict = Verified(tuple(dict.fromkeys(trust)))
-        for i, bound in zip(self.problem.claim.outputs, self.problem.claim.bounds, strict=True):
+        claim = self.problem.claim
+        for i, bound in zip(claim.outputs, claim.bounds, strict=True):
             low, high = self._certified.get(i, (-np.inf, np.inf))
-            self._certified[i] = (max(low, -float_up(bound)), min(high, float_up(bound)))
+            least = -float_up(bound) if -1 in claim.sides else -np.inf
+            self._certified[i] = (max(low, least), min(high, float_up(bound)))
 
     @property
     def outcome(self) -> Verdict:
@@ -201,9 +216,9 @@ class Investigation:
             return
         for i in self.problem.claim.outputs:
             seen = self._witnessed.setdefault(i, Extremes(execution, execution))
-            if execution.difference[i] < seen.least.difference[i]:
+            if execution.value(i) < seen.least.value(i):
                 seen.least = execution
-            if execution.difference[i] > seen.greatest.difference[i]:
+            if execution.value(i) > seen.greatest.value(i):
                 seen.greatest = execution
             self._check_consistent(i)
 
@@ -216,20 +231,24 @@ class Investigation:
         if low <= seen.least.range_of(output)[1] and seen.greatest.range_of(output)[0] <= high:
             return
         folder = alarm_folder(self.problem, f"output-{output}-bounds")
-        reached = f"[{float(seen.least.difference[output])}, {float(seen.greatest.difference[output])}]"
+        reached = f"[{float(seen.least.value(output))}, {float(seen.greatest.value(output))}]"
         claimed = f"outside the certified [{low}, {high}]"
         raise SoundnessError(
             f"output {output} differs by {reached} in exact execution, {claimed}; see {folder}/"
         )
 
     def _falsify(self, execution: Execution, output: int) -> None:
-        worse = isinstance(self.verdict, Falsified) and abs(execution.difference[output]) <= abs(
+        worse = isinstance(self.verdict, Falsified) and abs(execution.value(output)) <= abs(
             self.verdict.witness.difference
         )
         if not worse:
-            radius = execution.radius[output] if execution.radius else Fraction(0)
-            witness = Witness(execution.input, output, execution.reference, execution.quantized, radius)
-            self.verdict = Falsified(witness, self.problem.claim.of(output))
+            claim = self.problem.claim
+            constraint = claim if isinstance(claim, OutputConstraint) else None
+            radii = execution.radius or (Fraction(0),)
+            radius = max(radii) if constraint else (execution.radius or radii * (output + 1))[output]
+            both = execution.reference, execution.quantized
+            witness = Witness(execution.input, output, *both, radius, constraint)
+            self.verdict = Falsified(witness, claim.of(output))
 
 
 def _nearest(value: Fraction) -> float:
@@ -237,7 +256,3 @@ def _nearest(value: Fraction) -> float:
         return float(value)
     except OverflowError:
         return np.inf if value > 0 else -np.inf
-
-
-def _exact(value: float) -> Fraction | float:
-    return Fraction(value) if np.isfinite(value) else value

@@ -43,7 +43,7 @@ def is_violation(query: Query, x: tuple[Fraction, ...]) -> bool:
     """Does exact execution confirm it?"""
     if not query.problem.region.contains(x):
         return False
-    return replay(query.problem, [x])[0].reached(query.output, query.side) > query.bound
+    return query.is_solution(replay(query.problem, [x])[0].difference_range)
 
 
 def judge(trial: Trial, found: QueryAnswer, *, violated: bool | None) -> Judged:

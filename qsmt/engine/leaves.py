@@ -19,9 +19,11 @@ import numpy as np
 
 from qsmt.arith.outward import down, up
 from qsmt.arith.real import FloatArray
+from qsmt.claim import Claim, ErrorBound
 from qsmt.engine.boxes import Mask
+from qsmt.engine.measures import measured, values
 from qsmt.facts import Interval
-from qsmt.interp.batch import BatchInterpreter
+from qsmt.interp.batch import BatchInterpreter, Differences
 from qsmt.problem import Problem
 
 CHUNK_VALUES = 2**16
@@ -69,20 +71,25 @@ def grid_points(lower: FloatArray, upper: FloatArray, start: int, stop: int) -> 
     return points
 
 
-def sweep(
-    interpreter: BatchInterpreter, points: FloatArray, *, outputs: Sequence[int], limits: Interval
-) -> Sweep:
+def sweep(interpreter: BatchInterpreter, points: FloatArray, *, claim: Claim, limits: Interval) -> Sweep:
     """Run both networks on the points; `limits` (m,) say what need not be looked at more closely."""
     found = interpreter.run(points)
-    difference, radius = found.difference[:, outputs], found.radius[outputs]
-    bounds = Interval(down(difference - radius), up(difference + radius))
+    bounds = _measures(claim, found)
     doubtful = ~inside(bounds, limits)
     return Sweep(
         settled=hull(bounds, ~doubtful),
-        seen=extremes(points, difference),
+        seen=extremes(points, values(claim, found.difference)[:, claim.outputs]),
         doubtful=points[doubtful],
         bounds=Interval(bounds.lower[doubtful], bounds.upper[doubtful]),
     )
+
+
+def _measures(claim: Claim, found: Differences) -> Interval:
+    """Bounds of the claimed measures, (points, m)."""
+    chosen = list(claim.outputs) if isinstance(claim, ErrorBound) else slice(None)
+    difference, radius = found.difference[:, chosen], found.radius[chosen]
+    bounds = Interval(down(difference - radius), up(difference + radius))
+    return bounds if isinstance(claim, ErrorBound) else measured(claim, bounds)
 
 
 def combined(parts: Iterator[Sweep]) -> Sweep:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qsmt.arith.outward import float_down
+from qsmt.claim import ErrorBound
 from qsmt.dra.analysis import analyze_region
 from qsmt.dra.domain import Effort, Mode
 from qsmt.dra.stability import unstable
@@ -27,14 +28,13 @@ def optimize(
         run.watch.progress(time.monotonic() - begun, seconds, "s")
         return stop()
 
-    enough = {"goal": min(map(float_down, run.problem.claim.bounds))} if run.decides else {}
+    claim = run.problem.claim
+    enough = (
+        {"goal": min(map(float_down, claim.bounds))} if run.decides and isinstance(claim, ErrorBound) else {}
+    )
     effort = Effort(nodes=float("inf"), seconds=seconds, stop=watched, **enough)
-    outputs = run.problem.claim.outputs
-    run.facts = analyze_region(run.problem, Mode.OPTIMIZED, outputs=outputs, effort=effort)
-    run.certify(run.facts.difference.lower, run.facts.difference.upper)
-    run.residual = [(run.problem, run.facts)]
-    if run.decides and run.within_bounds():
-        run.verify(["dra"])
-    ours, theirs = unstable(run.problem, run.facts)
+    facts = analyze_region(run.problem, Mode.OPTIMIZED, outputs=claim.rows, effort=effort)
+    run.conclude(facts)
+    ours, theirs = unstable(run.problem, facts)
     figures = {"mode": Mode.OPTIMIZED.value, "unstable_reference": ours, "unstable_quantized": theirs}
     return f"searched for relaxations; {ours} + {theirs} hidden neurons are unstable", figures

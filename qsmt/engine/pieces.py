@@ -19,8 +19,9 @@ from qsmt.arith.real import FloatArray
 from qsmt.dra.analysis import analyze
 from qsmt.dra.domain import Boxes, Mode
 from qsmt.engine.leaves import Seen, Sweep, best, chunk_size, combined, extremes, grid_points, inside, sweep
+from qsmt.engine.measures import measured, slopes, values
 from qsmt.facts import Facts, Interval
-from qsmt.interp.batch import BatchInterpreter
+from qsmt.interp.batch import BatchInterpreter, Differences
 from qsmt.problem import InputModel, Problem
 
 SEARCH_MODE = Mode.DIFFERENCE
@@ -109,18 +110,19 @@ def bounds_on(prepared: Prepared, boxes: Boxes) -> Facts:
 def examine(prepared: Prepared, request: Examination) -> Examined:
     """Bound the difference on each box, and probe what stays open."""
     facts = bounds_on(prepared, request.boxes)
-    bounds = _claimed(prepared, facts.difference)
+    bounds = _claimed(prepared, measured(prepared.problem.claim, facts.difference))
     undecided = np.flatnonzero(~inside(bounds, request.limits))
     rise = np.zeros_like(request.boxes.lower)
     if len(undecided) == 0:
         return Examined(bounds, rise, None)
     boxes = Boxes(request.boxes.lower[undecided], request.boxes.upper[undecided])
-    form = facts.form
+    form = slopes(prepared.problem.claim, facts)
     if form is not None:
         over = _beyond(Interval(bounds.lower[undecided], bounds.upper[undecided]), request.limits)
         rows, claimed = undecided[:, None], prepared.outputs
-        slopes = np.concatenate([form.upper[rows, claimed], -form.lower[rows, claimed]], axis=1)
-        rise[undecided], seen = _smear(prepared, boxes, slopes, over)
+        below, above = form
+        steep = np.concatenate([above[rows, claimed], -below[rows, claimed]], axis=1)
+        rise[undecided], seen = _smear(prepared, boxes, steep, over)
     elif len(prepared.free) <= MAX_PROBED:
         rise[undecided], seen = _star(prepared, boxes)
     else:
@@ -138,15 +140,15 @@ def run_stretch(prepared: Prepared, request: Stretch) -> Sweep:
         sweep(
             prepared.interpreter,
             grid_points(lower, upper, start, min(start + prepared.chunk, request.stop)),
-            outputs=prepared.outputs,
+            claim=prepared.problem.claim,
             limits=request.limits,
         )
         for start in range(request.start, request.stop, prepared.chunk)
     )
 
 
-def _claimed(prepared: Prepared, difference: Interval) -> Interval:
-    return Interval(difference.lower[:, prepared.outputs], difference.upper[:, prepared.outputs])
+def _claimed(prepared: Prepared, found: Interval) -> Interval:
+    return Interval(found.lower[:, prepared.outputs], found.upper[:, prepared.outputs])
 
 
 def _middle(prepared: Prepared, boxes: Boxes) -> FloatArray:
@@ -155,7 +157,12 @@ def _middle(prepared: Prepared, boxes: Boxes) -> FloatArray:
 
 
 def _seen(prepared: Prepared, points: FloatArray) -> Seen:
-    return extremes(points, prepared.interpreter.run(points).difference[:, prepared.outputs])
+    return extremes(points, _values(prepared, prepared.interpreter.run(points)))
+
+
+def _values(prepared: Prepared, found: Differences) -> FloatArray:
+    """The claimed measures, (points, m), rounded somehow."""
+    return values(prepared.problem.claim, found.difference)[:, prepared.outputs]
 
 
 # --- ranking by the linear form ----------------------------------------------------------------------
@@ -196,7 +203,8 @@ def _star_of_few(prepared: Prepared, boxes: Boxes) -> tuple[FloatArray, Seen]:
     points = points.reshape(-1, boxes.lower.shape[1])
     found = prepared.interpreter.run(points)
     rise = np.zeros_like(boxes.lower)
-    for values in (found.reference[:, prepared.outputs], found.difference[:, prepared.outputs]):
-        shaped = values.reshape(count, 2 * len(free) + 1, -1)
+    seen = _values(prepared, found)
+    for moved in (found.reference[:, prepared.problem.claim.rows], seen):
+        shaped = moved.reshape(count, 2 * len(free) + 1, -1)
         rise[:, free] += np.abs(shaped[:, len(free) : -1] - shaped[:, : len(free)]).sum(axis=2)
-    return rise, extremes(points, found.difference[:, prepared.outputs])
+    return rise, extremes(points, seen)

@@ -18,8 +18,9 @@ from qsmt.engine.checkpoint import Checkpoint
 from qsmt.engine.costs import seconds_per_point
 from qsmt.engine.crew import Crew
 from qsmt.engine.investigation import Investigation
+from qsmt.engine.measures import limits
 from qsmt.engine.plan import MAX_PARTS, NONE, SEARCH_SHARE, SEARCHED_COORDINATES
-from qsmt.engine.policy import Policy, claim_limits
+from qsmt.engine.policy import Policy
 from qsmt.errors import SoundnessError
 
 DIVE_SHARE = 0.5
@@ -33,9 +34,9 @@ def search(run: Investigation) -> tuple[str, dict[str, Any]]:
         return run_one_point(run)
     alone = run.options.encoding == NONE or _ends_in_time(run)
     share = 1.0 if alone else SEARCH_SHARE
-    deadline, limits = time.monotonic() + share * run.remaining_s, claim_limits(run.problem.claim.bounds)
+    deadline, allowed = time.monotonic() + share * run.remaining_s, limits(run.problem.claim)
     policy = Policy(
-        limits=lambda: limits,
+        limits=lambda: allowed,
         finished=lambda: run.verdict is not None or time.monotonic() > deadline,
         dive_share=DIVE_SHARE,
     )
@@ -121,7 +122,7 @@ def refusal(run: Investigation) -> str | None:
 def run_one_point(run: Investigation) -> tuple[str, dict[str, Any]]:
     """Stage: a region of a single input is decided by executing it."""
     execution = run.observe([run.problem.region.lower])[0]
-    ranges = [execution.range_of(i) for i in range(len(execution.difference))]
+    ranges = [execution.range_of(i) for i in range(max(run.problem.claim.outputs) + 1)]
     run.certify(np.array([float_down(v) for v, _ in ranges]), np.array([float_up(v) for _, v in ranges]))
     if run.decides and run.verdict is None:
         run.verify(["enumeration"])
@@ -145,8 +146,12 @@ def figures(found: Search) -> dict[str, Any]:
 
 def _tell(run: Investigation, found: Search, seconds: float) -> None:
     pace = found.tally.analysed / max(seconds, 1e-9)
-    certified = max(max(-low, high) for low, high in (o.certified for o in run.outputs))
-    witnessed = max((max(-o.reached[0], o.reached[1]) for o in run.outputs), default=0.0)
+    certified = max(_furthest(run, o.certified) for o in run.outputs)
+    witnessed = max((_furthest(run, o.reached) for o in run.outputs), default=0.0)
     reached = f"certified {certified:.6g}, witnessed {witnessed:.6g}, {pace:,.0f} boxes/s"
     note = f"% of the region closed, {found.open_boxes:,} boxes open, {reached}"
     run.watch.progress(100 * found.closed_share, 100, note)
+
+
+def _furthest(run: Investigation, ends: tuple[float, float]) -> float:
+    return max(ends[1], -ends[0]) if -1 in run.problem.claim.sides else ends[1]

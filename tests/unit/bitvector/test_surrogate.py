@@ -16,7 +16,7 @@ from qsmt.errors import SoundnessError
 from qsmt.solver.base import Answer, Limits, Status
 from qsmt_bitvector import BitVectorEncoding, refine, surrogate
 from qsmt_bitvector.backends.bitwuzla import Bitwuzla
-from qsmt_bitvector.formula import excess, script
+from qsmt_bitvector.formula import missing, script
 from qsmt_bitvector.refine import STEPS, Refinement, Refining, next_step
 from qsmt_bitvector.smtlib import Script
 from tests.unit.bitvector.against import any_case
@@ -115,7 +115,8 @@ def test_the_formula_on_constants_is_exact_execution(seed: int) -> None:
     for facts in (no_facts(problem), tight_facts(problem)):
         asked = query(problem, Fraction(1, 3), 1, facts)
         for execution in executions(problem)[:20]:
-            assert excess(asked, execution.input) == execution.difference[0] - asked.bound
+            beyond = execution.difference[0] - asked.bound
+            assert missing(asked, execution.input) == (None if beyond > 0 else -beyond)
 
 
 # --- refinement -----------------------------------------------------------------------------------------------
@@ -179,7 +180,7 @@ def test_an_unknown_is_passed_on() -> None:
 
 
 def test_without_the_check_a_spurious_solution_would_be_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refine.Refinement, "excess", lambda *_: Fraction(1))
+    monkeypatch.setattr(refine.Refinement, "missed", lambda *_: None)
     spurious = [
         made
         for seed in SEEDS

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from qsmt.arith.real import FloatArray
+from qsmt.claim import ErrorBound
 from qsmt.dra.domain import Boxes
 from qsmt.engine.leaves import Seen, best, combined, extremes, grid_points, sweep
 from qsmt.engine.policy import claim_limits
@@ -33,6 +34,10 @@ def test_stretches_list_every_point_of_every_box_once(seed: int) -> None:
     assert [tuple(p) for p in np.concatenate(found).tolist()] == expected
 
 
+def claimed(outputs: list[int]) -> ErrorBound:
+    return ErrorBound(tuple(outputs), (Fraction(0),) * len(outputs))
+
+
 def test_many_coordinates_of_which_few_vary_are_no_trouble() -> None:
     lower = np.full((1, 784), 5.0)
     upper = lower.copy()
@@ -54,8 +59,8 @@ def test_a_radius_that_is_dropped_would_miss_a_violation_smaller_than_a_double()
     limits = claim_limits([true_maximum(problem) - Fraction(1, 10**30)])
     root = Boxes.of_region(problem.region)
     points = grid_points(root.lower, root.upper, 0, 10**4)
-    assert len(sweep(BatchInterpreter(problem), points, outputs=[0], limits=limits).doubtful) > 0
-    assert len(sweep(Overconfident(problem), points, outputs=[0], limits=limits).doubtful) == 0
+    assert len(sweep(BatchInterpreter(problem), points, claim=claimed([0]), limits=limits).doubtful) > 0
+    assert len(sweep(Overconfident(problem), points, claim=claimed([0]), limits=limits).doubtful) == 0
 
 
 def test_a_double_that_overflowed_leaves_the_point_to_exact_execution() -> None:
@@ -69,7 +74,7 @@ def test_a_double_that_overflowed_leaves_the_point_to_exact_execution() -> None:
     interpreter = Overflowing(random_problem(4, Recipe(sizes=(2, 3, 2))))
     points = np.array([[0.0, 1.0], [1.0, 1.0]])
     for outputs, bounds in (([0, 1], [Fraction(100)] * 2), ([1], [Fraction(10) ** 400])):
-        found = sweep(interpreter, points, outputs=outputs, limits=claim_limits(bounds))
+        found = sweep(interpreter, points, claim=claimed(outputs), limits=claim_limits(bounds))
         assert len(found.doubtful) == len(points)
 
 
@@ -78,9 +83,9 @@ def test_several_sweeps_are_what_one_sweep_of_all_points_is() -> None:
     interpreter, limits = BatchInterpreter(problem), claim_limits([Fraction(1, 4)] * 2)
     points = np.random.default_rng(0).integers(-8, 8, (40, 2)).astype(np.float64)
 
-    whole = sweep(interpreter, points, outputs=[0, 1], limits=limits)
+    whole = sweep(interpreter, points, claim=claimed([0, 1]), limits=limits)
     parts = combined(
-        sweep(interpreter, points[i : i + 10], outputs=[0, 1], limits=limits) for i in range(0, 40, 10)
+        sweep(interpreter, points[i : i + 10], claim=claimed([0, 1]), limits=limits) for i in range(0, 40, 10)
     )
     assert np.array_equal(parts.seen.values, whole.seen.values)
     assert np.array_equal(parts.doubtful, whole.doubtful)

@@ -1,0 +1,274 @@
+"""Networks whose outputs are what a property compares: linear combinations of outputs, put into the last layer.
+
+A property of two networks' outputs r = reference(x) and q = quantized(x) is made of inequalities
+
+    sum_i a_i r_i + sum_i b_i q_i > c        (or >= c)
+
+With the rows -a put into the last layer of the reference and the rows b into that of the quantized network, the left
+side is one output's `quantized - reference`. So the difference analysis bounds it by linear forms through both
+networks, and every other part of qsmt takes it as it is. Both changes are exact: in rationals, and in integers (an
+inequality is multiplied by the denominators of b first).
+
+Where nothing is said of one network's outputs, zeros take its place: a network of the same layers, all weights zero,
+which costs nothing to analyse, to run or to encode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import lcm
+
+import numpy as np
+
+from qsmt.arith.fixed import Fixed
+from qsmt.arith.real import ExactArray, FloatArray, IntArray, RealTensor, frozen
+from qsmt.claim import Inequality, OutputConstraint, Side
+from qsmt.errors import MalformedProblem
+from qsmt.ir.network import Network, layers
+from qsmt.ir.ops import Affine, Const, Value
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
+from qsmt.ir.verify import accumulator_range, verify
+
+Terms = tuple[tuple[int, Fraction], ...]
+"""Coefficients of outputs, by index; none is zero."""
+
+Row = dict[int, Fraction]
+
+MAX_ROWS, MAX_CODE_BITS = 4096, 63
+
+
+@dataclass(frozen=True, slots=True)
+class OutputInequality:
+    """`sum of reference terms + sum of quantized terms > bound`; or `>= bound`, unless it is `strict`."""
+
+    reference: Terms
+    quantized: Terms
+    bound: Fraction
+    strict: bool
+
+    @staticmethod
+    def of(
+        reference: Mapping[int, Fraction], quantized: Mapping[int, Fraction], bound: Fraction, *, strict: bool
+    ) -> OutputInequality:
+        """From coefficients, of which some may be zero."""
+        return OutputInequality(_terms(reference), _terms(quantized), bound, strict)
+
+    @property
+    def negated(self) -> OutputInequality:
+        """What holds exactly where this one does not."""
+        reference, quantized = (
+            tuple((i, -c) for i, c in terms) for terms in (self.reference, self.quantized)
+        )
+        return OutputInequality(reference, quantized, -self.bound, not self.strict)
+
+
+Cases = tuple[tuple[OutputInequality, ...], ...]
+"""A disjunction of conjunctions: what may not happen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constrained:
+    """Two networks, and a constraint of their outputs' differences."""
+
+    reference: Network
+    quantized: Network
+    claim: OutputConstraint
+
+
+def constrained(reference: Network | None, quantized: Network | None, cases: Cases) -> Constrained:
+    """The two networks with the rows that the cases read; a network that none reads may be None.
+
+    Raises:
+        MalformedProblem: a case reads an output that is not there, or one that cannot be combined with others.
+    """
+    parts = [part for case in cases for part in case]
+    ours = reference if any(part.reference for part in parts) else None
+    theirs = quantized if any(part.quantized for part in parts) else None
+    shape = ours or theirs or reference or quantized
+    assert shape is not None, "there is a network"
+    for terms, network in [(p.reference, ours) for p in parts] + [(p.quantized, theirs) for p in parts]:
+        if network is not None:
+            _check_indices(terms, network)
+    rows, numbered = _rows(parts)
+    claim = OutputConstraint(tuple(tuple(numbered[part] for part in case) for case in cases))
+    if ours is not None and theirs is not None and _are_plain(rows):
+        plain = {row: next(iter(q)) for row, (_, q) in enumerate(rows)}
+        cases_ = (tuple(replace(p, output=plain[p.output]) for p in case) for case in claim.cases)
+        return Constrained(ours, theirs, OutputConstraint(tuple(cases_)))
+    if len(rows) > MAX_ROWS:
+        raise MalformedProblem(f"the property compares outputs in {len(rows)} ways, more than {MAX_ROWS}")
+    appended = theirs is not None and not isinstance(theirs.ops[-1], Affine)
+    appended |= ours is not None and not isinstance(ours.ops[-1], Affine)
+    first = None if ours is None else with_rows(ours, [_negated(r) for r, _ in rows], appended=appended)
+    second = None if theirs is None else with_rows(theirs, [q for _, q in rows], appended=appended)
+    return Constrained(first or silent(_of(second)), second or silent(_of(first)), claim)
+
+
+def with_rows(network: Network, rows: Sequence[Row], *, appended: bool) -> Network:
+    """The network with these combinations of its outputs as outputs, in its last affine op or in one more.
+
+    Raises:
+        MalformedProblem: its outputs cannot be combined in exact integers.
+    """
+    if appended:
+        return verify(_appended(network, rows))
+    last = network.ops[-1]
+    assert isinstance(last, Affine)
+    made = _fused_reals(last, rows) if network.is_real else _fused_codes(network, last, rows)
+    return verify(replace(network, ops=(*network.ops[:-1], made)))
+
+
+def silent(network: Network) -> Network:
+    """A real network of the same layers, all of whose values are zero."""
+    value = Value("x", TensorType((network.input.size,), Real()))
+    begin, ops = value, []
+    for i, layer in enumerate(layers(network)):
+        out = Value(f"z{i}", TensorType((layer.pre.size,), Real()))
+        ops.append(_real_affine(out, value, f"zero{i}", np.zeros((out.size, value.size)), np.zeros(out.size)))
+        value = out
+    return verify(Network(f"zero.{network.name}", "real", begin, tuple(ops)))
+
+
+def _of(network: Network | None) -> Network:
+    assert network is not None, "one of the two is there"
+    return network
+
+
+# --- rows -------------------------------------------------------------------------------------------------
+
+
+def _rows(
+    parts: Iterable[OutputInequality],
+) -> tuple[list[tuple[Row, Row]], dict[OutputInequality, Inequality]]:
+    """The different combinations, each with a leading coefficient that is positive; and what reads which."""
+    index: dict[tuple[Terms, Terms], int] = {}
+    numbered: dict[OutputInequality, Inequality] = {}
+    for part in parts:
+        factor = Fraction(lcm(*(c.denominator for _, c in part.quantized)))
+        leading = [c for _, c in (*part.quantized, *part.reference)]
+        if not leading:
+            raise MalformedProblem("an inequality reads no output")
+        side: Side = 1 if leading[0] > 0 else -1
+        key = tuple(tuple((i, c * factor * side) for i, c in t) for t in (part.reference, part.quantized))
+        row = index.setdefault((key[0], key[1]), len(index))
+        numbered[part] = Inequality(row, side, part.bound * factor, part.strict)
+    return [(dict(r), dict(q)) for r, q in index], numbered
+
+
+def _are_plain(rows: Sequence[tuple[Row, Row]]) -> bool:
+    """Is each of them q_i - r_i for some i?"""
+    return all(
+        len(q) == 1 and set(q) == set(r) and set(q.values()) == {1} and set(r.values()) == {-1}
+        for r, q in rows
+    )
+
+
+def _terms(coefficients: Mapping[int, Fraction]) -> Terms:
+    return tuple(sorted((i, Fraction(c)) for i, c in coefficients.items() if c))
+
+
+def _negated(row: Row) -> Row:
+    return {i: -c for i, c in row.items()}
+
+
+def _check_indices(terms: Terms, network: Network) -> None:
+    for i, _ in terms:
+        if not 0 <= i < network.output.size:
+            size = network.output.size
+            raise MalformedProblem(f"there is no output {i}: network @{network.name} has {size}, from 0 on")
+
+
+# --- layers -----------------------------------------------------------------------------------------------
+
+
+def _fused_reals(last: Affine, rows: Sequence[Row]) -> Affine:
+    weight, bias = last.weight.reals.fractions, last.bias.reals.fractions
+    n = last.x.size
+    made: list[Fraction] = []
+    for row in rows:
+        made += sum((c * weight[i] for i, c in row.items()), np.full(n, Fraction(0), dtype=object)).tolist()
+    shifts = [sum((c * bias[i] for i, c in row.items()), Fraction(0)) for row in rows]
+    return replace(
+        last,
+        out=Value(last.out.name, TensorType((len(rows),), Real())),
+        weight=_reals(f"{last.weight.name}.rows", made, (len(rows), n)),
+        bias=_reals(f"{last.bias.name}.rows", shifts, (len(rows),)),
+    )
+
+
+def _fused_codes(network: Network, last: Affine, rows: Sequence[Row]) -> Affine:
+    acc, x = last.out.type.element, last.x.type.element
+    if (
+        not isinstance(acc, Accumulator)
+        or not isinstance(x, Fixed)
+        or acc.overflow is AccumulatorOverflow.WRAP
+    ):
+        raise MalformedProblem(f"the outputs of @{network.name} may wrap around, so they cannot be combined")
+    matrix = np.array([[int(row.get(i, 0)) for i in range(last.out.size)] for row in rows], dtype=object)
+    weight = _codes(last.weight, matrix @ last.weight.codes.astype(object))
+    bias = _codes(last.bias, matrix @ last.bias.codes.astype(object))
+    out = Value(last.out.name, TensorType((len(rows),), acc))
+    return _wide_enough(Affine(out, last.x, weight, bias), acc, x)
+
+
+def _appended(network: Network, rows: Sequence[Row]) -> Network:
+    """One more affine op behind the network's output."""
+    y = network.output
+    out = Value(f"{y.name}.rows", TensorType((len(rows),), Real()))
+    if network.is_real:
+        values = [row.get(i, Fraction(0)) for row in rows for i in range(y.size)]
+        weight = _reals(f"{y.name}.weight", values, (len(rows), y.size))
+        bias = _reals(f"{y.name}.bias", [Fraction(0)] * len(rows), (len(rows),))
+        return replace(network, ops=(*network.ops, Affine(out, y, weight, bias)))
+    kind = y.type.element
+    if not isinstance(kind, Fixed):
+        raise MalformedProblem(
+            f"the outputs of @{network.name} are no codes of a format, so they cannot be combined"
+        )
+    matrix = np.array([[int(row.get(i, 0)) for i in range(y.size)] for row in rows], dtype=object)
+    empty = Const(
+        f"{y.name}.weight", TensorType(matrix.shape, Fixed(True, 1, 0)), np.zeros(matrix.shape, np.int64)
+    )
+    zeros = Const(
+        f"{y.name}.bias", TensorType((len(rows),), Fixed(True, 1, kind.frac)), np.zeros(len(rows), np.int64)
+    )
+    acc = Accumulator(2, kind.scale)
+    weight = replace(_codes(empty, matrix), name=empty.name)
+    made = Affine(Value(out.name, TensorType((len(rows),), acc)), y, weight, zeros)
+    return replace(network, ops=(*network.ops, _wide_enough(made, acc, kind)))
+
+
+def _wide_enough(op: Affine, acc: Accumulator, x: Fixed) -> Affine:
+    """The op with an accumulator of as many bits as its results need."""
+    low, high = accumulator_range(op, x.min, x.max)
+    bits = max((-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0) + 1
+    wide = replace(acc, bits=max(bits, 2))
+    return replace(op, out=Value(op.out.name, TensorType(op.out.type.shape, wide)))
+
+
+def _codes(like: Const, data: ExactArray) -> Const:
+    """Integers as codes of the unit of `like`, in the least format that holds them."""
+    kind = like.type.element
+    assert isinstance(kind, Fixed)
+    widest = max((abs(int(v)) for v in data.ravel()), default=0)
+    bits = widest.bit_length() + 1
+    if bits > MAX_CODE_BITS:
+        raise MalformedProblem(
+            f"the property's numbers make weights of {bits} bits, more than {MAX_CODE_BITS}"
+        )
+    codes: IntArray = frozen(data.astype(np.int64))
+    return Const(f"{like.name}.rows", TensorType(tuple(data.shape), Fixed(True, bits, kind.frac)), codes)
+
+
+def _reals(name: str, values: Sequence[Fraction], shape: tuple[int, ...]) -> Const:
+    return Const(name, TensorType(shape, Real()), RealTensor.of_fractions(values, shape))
+
+
+def _real_affine(out: Value, x: Value, name: str, weight: FloatArray, bias: FloatArray) -> Affine:
+    constants = [
+        Const(f"{name}.{kind}", TensorType(data.shape, Real()), RealTensor.of_floats(data))
+        for kind, data in (("weight", weight), ("bias", bias))
+    ]
+    return Affine(out, x, *constants)
