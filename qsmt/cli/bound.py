@@ -40,6 +40,7 @@ def command(
     Certifies an interval per output and witnesses its ends, both improving until they meet. On a grid
     that is the exact maximum. Ends at the time limit, or at ^C, with what is known by then.
     """
+    from qsmt.claim import ErrorBound
     from qsmt.cli.progress import watcher
     from qsmt.engine.bound import bound
     from qsmt.engine.plan import Options
@@ -52,6 +53,10 @@ def command(
     claimed = None if files[0].suffix.lower() == ".toml" else "0"  # what is claimed does not matter
     source = Source(tuple(files), bits, box, claimed, model, runtime)
     loaded = source.load()
+    if not isinstance(loaded.problem.claim, ErrorBound):
+        raise InputError(
+            "is no error bound, so there is none to find", where="property.kind", hint="use check"
+        )
     options = Options(timeout_s=timeout, jobs=jobs, seed=seed, checkpoint=checkpoint, resumes=resume)
     with watcher(quiet=quiet, verbose=verbose) as watch, stopped_by_interrupt() as stop:
         result = bound(loaded.problem, options, watch, gap=allowed, stop=stop)

@@ -30,14 +30,14 @@ def command(
     quiet: given.Quiet = False,
     verbose: given.Verbose = False,
 ) -> None:
-    """Decide a problem: prove the bound, or break it.
+    """Decide a problem: prove the claim, or break it.
 
-    Are the two networks within the bound of each other on every input of the region?
+    Are the two networks within the bound of each other on every input of the region? Does the property hold?
 
     Exit codes: 0 verified, 1 falsified, 2 bad input, 3 unknown, 4 soundness alarm.
     """
     from qsmt.cli.progress import watcher
-    from qsmt.engine.check import check
+    from qsmt.engine.check import check_all
     from qsmt.engine.plan import CrossCheck, Options, Trust
     from qsmt.engine.source import Source, notes
     from qsmt.report.model import Report
@@ -60,7 +60,10 @@ def command(
     source = Source(tuple(files), bits, box, bound, model, runtime)
     loaded = source.load()
     with watcher(quiet=quiet, verbose=verbose) as watch:
-        result = check(loaded.problem, options, watch)
-    report = Report.of_check(result, source=source.as_json(), notes=notes(loaded.quantization))
+        index, result = check_all([part.problem for part in loaded.parts], options, watch)
+    origin = source.as_json() | ({"part": index} if index else {})
+    report = Report.of_check(
+        result, source=origin, notes=notes(loaded.quantization), part=loaded.parts[index]
+    )
     emit(report, as_json=json, file=output)
     raise typer.Exit(exit_code(result.verdict))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+from qsmt.claim import Claim, ErrorBound, Inequality
 from qsmt.ir.text import print_network
 from qsmt.problem import Problem
 
@@ -27,9 +28,7 @@ lower = [{lower}]
 upper = [{upper}]
 
 [property]
-kind = "error-bound"
-bound = [{bounds}]
-outputs = [{outputs}]
+{claim}
 """
 
 
@@ -52,8 +51,7 @@ def write_problem(problem: Problem, folder: Path) -> Path:
             model=problem.region.model,
             lower=_list(problem.region.lower),
             upper=_list(problem.region.upper),
-            bounds=_list(problem.claim.bounds),
-            outputs=", ".join(map(str, problem.claim.outputs)),
+            claim=_claim(problem.claim),
         )
     )
     return path
@@ -61,3 +59,17 @@ def write_problem(problem: Problem, folder: Path) -> Path:
 
 def _list(values: tuple[Fraction, ...]) -> str:
     return ", ".join(f'"{v}"' for v in values)
+
+
+def _claim(claim: Claim) -> str:
+    """The table [property], without its head."""
+    if isinstance(claim, ErrorBound):
+        outputs = ", ".join(map(str, claim.outputs))
+        return f'kind = "error-bound"\nbound = [{_list(claim.bounds)}]\noutputs = [{outputs}]'
+    cases = (" and ".join(map(_inequality, case)) for case in claim.cases)
+    return 'kind = "output-constraint"\nforbid = [\n' + "".join(f'  "{case}",\n' for case in cases) + "]"
+
+
+def _inequality(part: Inequality) -> str:
+    sign = (">" if part.side > 0 else "<") + ("" if part.strict else "=")
+    return f"q[{part.output}] - r[{part.output}] {sign} {part.side * part.bound}"

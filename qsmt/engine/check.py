@@ -14,8 +14,8 @@ Whatever claims a violation is executed exactly before it becomes a verdict.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,10 @@ from qsmt.engine.optimize import optimize
 from qsmt.engine.plan import NONE, SEARCH_SHARE, Options
 from qsmt.engine.search import refusal, search
 from qsmt.problem import Problem
-from qsmt.verdict import Verdict
+from qsmt.verdict import Falsified, Verdict, Verified
+
+LEAST_S = 0.05
+"""Each of several problems gets this much time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,36 @@ def check(problem: Problem, options: Options | None = None, watch: Watch | None 
     if run.verdict is None and run.options.encoding != NONE and run.remaining_s > 0:
         run.perform(solve_residual, "encodings")
     return CheckResult(problem, run.outcome, run.outputs, tuple(run.stages), time.monotonic() - run.started)
+
+
+def check_all(
+    problems: Sequence[Problem], options: Options | None = None, watch: Watch | None = None
+) -> tuple[int, CheckResult]:
+    """Decide whether the claims of all problems hold: which problem decides that, and its result.
+
+    That is the first that is falsified, or else the first that stays unknown, or else the last. The time is for
+    all of them, and what a proof rests on is named for all of them.
+
+    Raises:
+        BackendError, SoundnessError: as `check`.
+    """
+    options, begun = options or Options(), time.monotonic()
+    trust, unknown = list[str](), None
+    for index, problem in enumerate(problems):
+        left = options.timeout_s - (time.monotonic() - begun)
+        share = max(left / (len(problems) - index), LEAST_S)
+        found = check(problem, replace(options, timeout_s=share), watch)
+        if isinstance(found.verdict, Verified):
+            trust += found.verdict.trust
+        elif isinstance(found.verdict, Falsified):
+            unknown = None
+            break
+        else:
+            unknown = unknown or (index, found)
+    index, found = unknown or (index, found)
+    if isinstance(found.verdict, Verified):
+        found = replace(found, verdict=Verified(tuple(dict.fromkeys(trust))))
+    return index, replace(found, seconds=time.monotonic() - begun)
 
 
 def analyse(run: Investigation) -> tuple[str, dict[str, Any]]:

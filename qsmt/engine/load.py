@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import assert_never
 
 from qsmt.arith.fixed import Fixed
+from qsmt.engine.parts import Asking, Part, parts_of
 from qsmt.errors import MalformedProblem
 from qsmt.frontend.base import load_network
 from qsmt.frontend.fixed_point import ActivationRanges, QuantizationReport, quantize
@@ -28,6 +29,7 @@ from qsmt.frontend.problem_file import (
     SecondFloat,
     read_problem_file,
 )
+from qsmt.frontend.processing import normalised
 from qsmt.frontend.toml_table import shown
 from qsmt.ir.network import Network
 from qsmt.ir.types import ElementType
@@ -36,11 +38,23 @@ from qsmt.problem import ErrorBound, InputModel, Problem, Region
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A problem and where it came from; `quantization` None: nothing was quantized here."""
+    """Problems that answer a question together, and where it came from; `quantization` None: nothing was quantized."""
 
-    problem: Problem
+    parts: tuple[Part, ...]
     quantization: QuantizationReport | None
     sources: tuple[Path, ...]
+
+    @property
+    def problem(self) -> Problem:
+        """The only problem.
+
+        Raises:
+            MalformedProblem: there are several.
+        """
+        if len(self.parts) > 1:
+            what = f"the property is made of {len(self.parts)} problems, which only `check` and `replay` take"
+            raise MalformedProblem(what, where="property.layers", hint="name one layer")
+        return self.parts[0].problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +80,14 @@ def load_problem(path: Path) -> Loaded:
     reference, second = _networks(file.reference, file.quantized.network)
     with _located(str(path)):
         _check_inputs((reference, second), len(file.region.lower), where="region")
+        with _located("quantized", mark="."):
+            second = normalised(second, file.processing["quantized"])
+        with _located("reference", mark="."):
+            reference = normalised(reference, file.processing["reference"])
         other = _other_side(file, second)
-        claim = _claim(reference, file.bound, outputs=file.outputs, where="property.bound")
-        problem = Problem(reference, other.network, file.region, other.input_scale, claim)
-    return Loaded(problem, other.report, _distinct(path, file.reference, file.quantized.network))
+        asking = Asking(reference, other.network, file.region, other.input_scale, file.processing)
+        parts = parts_of(file.claim, asking)
+    return Loaded(parts, other.report, _distinct(path, file.reference, file.quantized.network))
 
 
 def _other_side(file: ProblemFile, network: Network) -> _OtherSide:
@@ -132,9 +150,9 @@ def problem_from_flags(
         other = _of_bits(second, bits, box=reals, model=model)
     else:
         other = _of_file(second, box=reals, model=model, runtime=runtime)
-    claim = _claim(first, bounds, outputs=None, where="--bound")
+    claim = _claim(first, bounds)
     problem = Problem(first, other.network, other.region, other.input_scale, claim)
-    return Loaded(problem, other.report, _distinct(reference, quantized or reference))
+    return Loaded((Part(problem),), other.report, _distinct(reference, quantized or reference))
 
 
 def _check_flags(quantized: Path | None, *, bits: int | None, runtime: str | None) -> None:
@@ -217,18 +235,12 @@ def _ranges(network: Network, region: Region, input_scale: Fraction) -> Activati
     )
 
 
-def _claim(
-    reference: Network,
-    bound: Fraction | tuple[Fraction, ...],
-    *,
-    outputs: tuple[int, ...] | None,
-    where: str,
-) -> ErrorBound:
-    claimed = outputs or tuple(range(reference.output.size))
+def _claim(reference: Network, bound: Fraction | tuple[Fraction, ...]) -> ErrorBound:
+    claimed = tuple(range(reference.output.size))
     bounds = bound if isinstance(bound, tuple) else (bound,) * len(claimed)
     if len(bounds) != len(claimed):
         what = f"{len(bounds)} bounds for {len(claimed)} outputs"
-        raise MalformedProblem(what, where=where, hint="give one for all, or one each")
+        raise MalformedProblem(what, where="--bound", hint="give one for all, or one each")
     return ErrorBound(claimed, bounds)
 
 

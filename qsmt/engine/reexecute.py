@@ -11,7 +11,7 @@ from typing import Any
 
 from qsmt.engine.source import Source
 from qsmt.errors import MalformedProblem
-from qsmt.interp.replay import Execution, replay
+from qsmt.interp.replay import Execution, breaks, replay
 from qsmt.problem import Problem
 
 MAX_BYTES = 2**28
@@ -30,16 +30,11 @@ class Reexecution:
 
     @property
     def difference(self) -> Fraction:
-        return self.execution.difference[self.output]
+        return self.execution.value(self.output)
 
     @property
     def confirmed(self) -> bool:
-        exceeds = self.execution.exceeds(self.output) > self.problem.claim.of(self.output)
-        return (
-            exceeds
-            and self.difference == self.reported
-            and self.problem.region.contains(self.execution.input)
-        )
+        return self.difference == self.reported and breaks(self.problem, self.execution, self.output)
 
 
 def reexecute(path: Path) -> Reexecution:
@@ -54,13 +49,17 @@ def reexecute(path: Path) -> Reexecution:
     try:
         source = Source.of_json(report["source"])
         witness = report["witness"]
+        part = int(report["source"].get("part", 0))
         x = tuple(_number(v) for v in witness["input"])
         output, reported = int(witness["output"]), _number(witness["exact"])
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise MalformedProblem(
             f"is not a complete report ({type(error).__name__}: {error})", where=path
         ) from None
-    problem = source.load().problem
+    parts = source.load().parts
+    if not 0 <= part < len(parts):
+        raise MalformedProblem("its witness does not fit its problem", where=path)
+    problem = parts[part].problem
     if problem.sha256 != report.get("problem_sha256"):
         raise MalformedProblem(
             "the problem has changed since this report was written", where=path, hint="check it again"

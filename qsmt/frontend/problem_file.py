@@ -21,9 +21,10 @@
     model = "grid"                 # or "continuous"
     lower = [0, 3]
     upper = [9, 9]                 # or: center = [...], radius = 3, clip = [0, 255]
+    mean = [15000, 0]              # optional, with range: the box is in physical units, x is (v - mean) / range
 
     [property]
-    kind = "error-bound"
+    kind = "error-bound"           # the other kinds: see `property_table`
     bound = "0.05"                 # one, or one per output
     outputs = [0]                  # default: all
 
@@ -38,6 +39,7 @@ What needs the networks (sizes, formats that are `auto`) is checked when they ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -47,6 +49,8 @@ from typing import TypeAlias
 from qsmt.arith.rounding import Rounding
 from qsmt.errors import MalformedProblem
 from qsmt.frontend.formats import AUTO, Auto, FixedPointScheme, FormatSpec
+from qsmt.frontend.processing import KEYS, Processing, each, numbers, read_processing
+from qsmt.frontend.property_table import Asked, read_property
 from qsmt.frontend.toml_table import Table, read_toml, shown
 from qsmt.problem import InputModel, Region
 
@@ -65,12 +69,6 @@ class Scheme(StrEnum):
 
     FIXED_POINT = "fixed-point"
     FLOAT = "float"
-
-
-class PropertyKind(StrEnum):
-    """What is claimed."""
-
-    ERROR_BOUND = "error-bound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +106,8 @@ class ProblemFile:
     input_scale: Fraction | None
     quantized: QuantizedSide
     region: Region
-    outputs: tuple[int, ...] | None  # None: all
-    bound: Fraction | tuple[Fraction, ...]  # one for all outputs, or one each
+    claim: Asked
+    processing: Mapping[str, Processing]  # of "reference" and "quantized"
 
 
 def read_problem_file(path: Path) -> ProblemFile:
@@ -122,17 +120,16 @@ def read_problem_file(path: Path) -> ProblemFile:
     if root.text("schema") != SCHEMA:
         root.fail("schema", f"is {shown(root['schema'])}, not {SCHEMA!r}")
     root.only("schema", "reference", "quantized", "region", "property")
-    reference = root.table("reference").only("network", "input_scale")
-    claim = root.table("property").only("kind", "bound", "outputs")
-    outputs = _outputs(claim)
+    reference = root.table("reference").only("network", "input_scale", *KEYS)
+    quantized = root.table("quantized")
     return ProblemFile(
         path=path,
         reference=_network(reference, path.parent),
         input_scale=_input_scale(reference),
-        quantized=_quantized(root.table("quantized"), path.parent),
+        quantized=_quantized(quantized, path.parent),
         region=_region(root.table("region")),
-        outputs=outputs,
-        bound=_bound(claim, outputs),
+        claim=read_property(root.table("property")),
+        processing={"reference": read_processing(reference), "quantized": read_processing(quantized)},
     )
 
 
@@ -159,12 +156,12 @@ def _quantized(table: Table, folder: Path) -> QuantizedSide:
     if "scheme" not in table:
         if any(key in table for key in FORMATS):
             table.fail("scheme", "is missing", hint='give scheme = "fixed-point"')
-        return _deployed(table.only("network", "runtime", "scheme"), folder)
+        return _deployed(table.only("network", "runtime", "scheme", *KEYS), folder)
     match table.choice("scheme", Scheme):
         case Scheme.FLOAT:
-            return SecondFloat(_network(table.only("network", "scheme"), folder))
+            return SecondFloat(_network(table.only("network", "scheme", *KEYS), folder))
         case Scheme.FIXED_POINT:
-            table.only("network", "scheme", *FORMATS, "rounding")
+            table.only("network", "scheme", *FORMATS, "rounding", *KEYS)
             return QuantizeHere(_network(table, folder), _fixed_point(table))
 
 
@@ -212,11 +209,14 @@ def _frac(table: Table) -> int | Auto:
     return table.integer("frac")
 
 
+_Ends: TypeAlias = tuple[Fraction, ...]
+
+
 # --- [region] -------------------------------------------------------------------------------------------
 
 
 def _region(table: Table) -> Region:
-    table.only("model", "lower", "upper", "center", "radius", "clip")
+    table.only("model", "lower", "upper", "center", "radius", "clip", "mean", "range")
     model = table.choice("model", InputModel)
     ends = [key for key in ("lower", "upper") if key in table]
     around = [key for key in ("center", "radius", "clip") if key in table]
@@ -224,9 +224,29 @@ def _region(table: Table) -> Region:
         hint = "give lower and upper, or center and radius"
         table.fail(around[0], f"cannot stand beside {ends[0]}", hint=hint)
     lower, upper = _around_center(table) if around else _ends(table)
-    region = Region(model, lower, upper)
+    region = Region(model, *_normalised(table, lower, upper))
     _check_box(table, region, keys=("center", "center") if around else ("lower", "upper"))
     return region
+
+
+def _normalised(table: Table, lower: _Ends, upper: _Ends) -> tuple[_Ends, _Ends]:
+    """The ends as x: (end - mean) / range, where the file gives physical units."""
+    mean = _sized(table, "mean", len(lower), Fraction(0))
+    extent = _sized(table, "range", len(lower), Fraction(1))
+    for i, v in enumerate(extent):
+        if v <= 0:
+            table.fail("range" if len(extent) == 1 else f"range[{i}]", "is not positive")
+    lower, upper = (
+        tuple((v - m) / r for v, m, r in zip(ends, mean, extent, strict=True)) for ends in (lower, upper)
+    )
+    return lower, upper
+
+
+def _sized(table: Table, key: str, size: int, default: Fraction) -> _Ends:
+    found = each(numbers(table, key), size) if key in table else (default,) * size
+    if len(found) != size:
+        table.fail(key, f"has {len(found)} numbers, the box {size}")
+    return found
 
 
 def _ends(table: Table) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
@@ -257,36 +277,3 @@ def _check_box(table: Table, region: Region, *, keys: tuple[str, str]) -> None:
                 table.fail(f"{key}[{i}]", f"the box ends at {end}, but a grid has integer ends", hint=hint)
         if low > high:
             table.fail(f"{keys[0]}[{i}]", f"the region is empty: input {i} runs from {low} to {high}")
-
-
-# --- [property] -----------------------------------------------------------------------------------------
-
-
-def _outputs(claim: Table) -> tuple[int, ...] | None:
-    claim.choice("kind", PropertyKind)
-    if "outputs" not in claim:
-        return None
-    outputs = claim.integers("outputs")
-    for i, output in enumerate(outputs):
-        if output < 0:
-            claim.fail(
-                f"outputs[{i}]", f"is {shown(output)}, not the index of an output", hint="count from 0"
-            )
-        if output in outputs[:i]:
-            claim.fail(f"outputs[{i}]", f"names output {shown(output)} twice")
-    return outputs
-
-
-def _bound(claim: Table, outputs: tuple[int, ...] | None) -> Fraction | tuple[Fraction, ...]:
-    if not isinstance(claim["bound"], list):
-        bound = claim.number("bound")
-        return bound if bound >= 0 else claim.fail("bound", "is negative")
-    bounds = claim.numbers("bound")
-    for i, bound in enumerate(bounds):
-        if bound < 0:
-            claim.fail(f"bound[{i}]", "is negative")
-    if outputs is not None and len(bounds) != len(outputs):
-        claim.fail(
-            "bound", f"has {len(bounds)} numbers for {len(outputs)} outputs", hint="give one, or one each"
-        )
-    return bounds

@@ -94,6 +94,14 @@ class Table:
     def numbers(self, key: str) -> tuple[Fraction, ...]:
         return tuple(self._number(f"{key}[{i}]", v) for i, v in enumerate(self._list(key)))
 
+    def texts(self, key: str) -> tuple[str, ...]:
+        found: list[str] = []
+        for i, value in enumerate(self._list(key)):
+            if not isinstance(value, str):
+                self.fail(f"{key}[{i}]", f"is {shown(value)}, not a string")
+            found.append(value)
+        return tuple(found)
+
     def _place(self, key: str) -> str:
         return f"{self.path}.{key}" if self.path else key
 

@@ -13,8 +13,9 @@ from typing import Any
 from qsmt.engine.bound import BoundResult
 from qsmt.engine.check import CheckResult
 from qsmt.engine.investigation import OutputRange, Stage
+from qsmt.engine.parts import Part
 from qsmt.problem import Problem
-from qsmt.verdict import Falsified, Unknown, Verdict, Verified, name
+from qsmt.verdict import Falsified, Unknown, Verdict, Verified, Witness, name
 
 SCHEMA = "qsmt.report/1"
 
@@ -52,10 +53,13 @@ class Report:
     notes: tuple[str, ...] = ()
     reason: str | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
+    part: Part | None = None
 
     @staticmethod
-    def of_check(result: CheckResult, *, source: Mapping[str, Any], notes: tuple[str, ...]) -> Report:
-        """The report of `qsmt check`."""
+    def of_check(
+        result: CheckResult, *, source: Mapping[str, Any], notes: tuple[str, ...], part: Part | None = None
+    ) -> Report:
+        """The report of `qsmt check`; `part` says what is claimed, and of which networks of the user's."""
         return Report(
             command="check",
             problem=result.problem,
@@ -66,6 +70,7 @@ class Report:
             stages=result.stages,
             notes=notes,
             reason=result.verdict.reason if isinstance(result.verdict, Unknown) else None,
+            part=part,
         )
 
     @staticmethod
@@ -82,6 +87,17 @@ class Report:
             reason=result.reason,
         )
 
+    @property
+    def statement(self) -> str | None:
+        """What is claimed, in words; None for an error bound."""
+        return None if self.part is None else self.part.statement
+
+    def outputs_at(self, witness: Witness) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+        """What the user's reference and quantized network compute there; nothing for one that is not compared."""
+        if self.statement is None or self.part is None:
+            return witness.reference, witness.quantized
+        return self.part.executed(witness.input)
+
     def as_json(self) -> dict[str, Any]:
         """The fixed JSON form (docs/cli.md), plus `source` and `notes`; `layers` where there are any."""
         found: dict[str, Any] = {
@@ -90,7 +106,7 @@ class Report:
             "verdict": name(self.verdict) if self.verdict is not None else None,
             "problem_sha256": self.problem.sha256,
             "outputs": [_output(o) for o in self.outputs],
-            "witness": _witness(self.verdict),
+            "witness": _witness(self),
             "trust": list(self.verdict.trust)
             if isinstance(self.verdict, Verified)
             else _replayed(self.verdict),
@@ -125,18 +141,19 @@ def _output(found: OutputRange) -> dict[str, Any]:
     return {"index": found.index, "certified": certified, "witnessed": reached}
 
 
-def _witness(verdict: Verdict | None) -> dict[str, Any] | None:
-    if not isinstance(verdict, Falsified):
+def _witness(report: Report) -> dict[str, Any] | None:
+    if not isinstance(report.verdict, Falsified):
         return None
-    witness = verdict.witness
+    witness = report.verdict.witness
+    reference, quantized = report.outputs_at(witness)
     inexact = {"radius": str(witness.radius)} if witness.radius else {}
     return inexact | {
         "input": [number(v) for v in witness.input],
         "output": witness.output,
         "difference": float(witness.difference),
         "exact": str(witness.difference),
-        "reference": [number(v) for v in witness.reference],
-        "quantized": [number(v) for v in witness.quantized],
+        "reference": [number(v) for v in reference],
+        "quantized": [number(v) for v in quantized],
     }
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from qsmt.arith.fixed import Fixed
 from qsmt.arith.outward import float_down, float_up
+from qsmt.claim import OutputConstraint
 from qsmt.engine.investigation import OutputRange
 from qsmt.problem import Problem
 from qsmt.report.decimal import exact, lower, near, upper
@@ -44,11 +45,11 @@ def render(report: Report, *, color: bool = False, width: int = 100) -> str:
 
 def _blocks(report: Report) -> Iterator[RenderableType]:
     if report.verdict is not None:
-        yield from _headline(report.verdict, report.problem)
+        yield from _headline(report.verdict, report)
     if report.command == "bound":
         yield _bounded(report)
     if isinstance(report.verdict, Falsified):
-        yield _indented(_witness(report.verdict.witness, report.problem))
+        yield _indented(_witness(report.verdict.witness, report))
     yield _indented(_outputs(report))
     if report.layers:
         yield _indented(_layers(report.layers))
@@ -58,19 +59,18 @@ def _blocks(report: Report) -> Iterator[RenderableType]:
     yield Text(f"  problem sha256 {report.problem.sha256[:16]}, {report.seconds:.2f} s", style="dim")
 
 
-def _headline(verdict: Verdict, problem: Problem) -> Iterator[RenderableType]:
+def _headline(verdict: Verdict, report: Report) -> Iterator[RenderableType]:
     match verdict:
         case Verified():
             yield Text.assemble(
-                ("VERIFIED", "bold green"), f"  {_claim(problem)}, for every {_inputs(problem)}"
+                ("VERIFIED", "bold green"), f"  {_claim(report)}, for every {_inputs(report.problem)}"
             )
             yield _indented(_trust(verdict.trust))
         case Falsified():
-            difference = near(abs(verdict.witness.difference))
-            said = f"  output {verdict.witness.output} differs by {difference}, the bound is {exact(verdict.bound)}"
+            said = f"  {_broken(verdict, report)}"
             yield Text.assemble(("FALSIFIED", "bold red"), said)
         case Unknown():
-            yield Text.assemble(("UNKNOWN", "bold yellow"), f"  whether {_claim(problem)}: {verdict.reason}")
+            yield Text.assemble(("UNKNOWN", "bold yellow"), f"  whether {_claim(report)}: {verdict.reason}")
         case _:
             assert_never(verdict)
 
@@ -83,8 +83,17 @@ def _bounded(report: Report) -> Text:
     return Text.assemble(("BOUND", "bold green"), said, f" ({report.reason})\n" if report.reason else "\n")
 
 
-def _claim(problem: Problem) -> str:
-    bounds = set(problem.claim.bounds)
+def _broken(verdict: Falsified, report: Report) -> str:
+    if report.statement is not None:
+        return f"it is not so that {report.statement}"
+    difference = near(abs(verdict.witness.difference))
+    return f"output {verdict.witness.output} differs by {difference}, the bound is {exact(verdict.bound)}"
+
+
+def _claim(report: Report) -> str:
+    if report.statement is not None:
+        return report.statement
+    bounds = set(report.problem.claim.bounds)
     limit = exact(bounds.pop()) if len(bounds) == 1 else "its bound"
     return f"|quantized − reference| ≤ {limit}"
 
@@ -109,20 +118,29 @@ def _trust(labels: Iterable[str]) -> Table:
     return table
 
 
-def _witness(witness: Witness, problem: Problem) -> Table:
-    table = Table.grid(padding=(0, 2))
+def _witness(witness: Witness, report: Report) -> Table:
+    table, problem = Table.grid(padding=(0, 2)), report.problem
+    reference, quantized = report.outputs_at(witness)
     kind = problem.quantized.input.type.element
     codes = problem.quantized_input(witness.input)
     table.add_row("input", _vector(witness.input))
     if isinstance(kind, Fixed):
         table.add_row("as codes", _vector(codes), str(kind)) if codes != witness.input else None
     table.add_row("reads as", _vector(problem.reference_input(witness.input)))
-    table.add_row("reference", _vector(witness.reference))
-    table.add_row("quantized", _vector(witness.quantized))
+    for side, outputs in (("reference", reference), ("quantized", quantized)):
+        if outputs:
+            table.add_row(side, _vector(outputs))
     how = "exact arithmetic"
     if witness.radius:
         how = f"rational intervals, to within {near(witness.radius)}"
-    table.add_row("difference", f"{near(witness.difference)} at output {witness.output}, replayed in {how}")
+    if witness.constraint is None:
+        table.add_row(
+            "difference", f"{near(witness.difference)} at output {witness.output}, replayed in {how}"
+        )
+    else:
+        table.add_row(
+            "case", f"{witness.output} holds with {near(witness.difference)} to spare, replayed in {how}"
+        )
     return table
 
 
@@ -132,10 +150,15 @@ def _vector(values: Iterable[Fraction]) -> str:
     return f"[{shown}{', … ' + str(len(numbers)) + ' in all' if len(numbers) > SHOWN else ''}]"
 
 
+_DIFFERENCES = ("output", "certified difference", "witnessed difference", "bound")
+
+
 def _outputs(report: Report) -> Table:
     """One row per output; the last column is the claim's bound, or for `bound` how far the ends are apart."""
     asked = report.command != "bound"
-    table = _table("output", "certified difference", "witnessed difference", "bound" if asked else "gap")
+    case = isinstance(report.problem.claim, OutputConstraint)
+    what = ("case", "certified to spare", "witnessed", "allowed") if case else _DIFFERENCES
+    table = _table(*what[:3], what[3] if asked else "gap")
     for found in report.outputs[:SHOWN]:
         reached = "" if found.witnessed is None else f"[{', '.join(map(near, found.reached))}]"
         bound = report.problem.claim.of(found.index)
@@ -143,7 +166,7 @@ def _outputs(report: Report) -> Table:
             str(found.index),
             _certified(found, bound if asked else None),
             reached,
-            exact(bound) if asked else _gap(found),
+            (f"≤ {exact(bound)}" if case else exact(bound)) if asked else _gap(found),
         )
     if len(report.outputs) > SHOWN:
         table.add_row("…", f"{len(report.outputs)} outputs in all", "", "")
@@ -165,7 +188,7 @@ def _certified(found: OutputRange, bound: Fraction | None) -> str:
     low, high = found.certified
     if bound is None:
         return f"[{lower(low)}, {upper(high)}]"
-    below = f"-{exact(bound)}" if low == -float_up(bound) else lower(low)
+    below = f"-{exact(bound)}" if bound and low == -float_up(bound) else lower(low)
     return f"[{below}, {exact(bound) if high == float_up(bound) else upper(high)}]"
 
 

@@ -268,7 +268,8 @@ MALFORMED_PROBLEMS: dict[str, tuple[str, str]] = {
     # the table property
     "unknown property": (
         _but(('"error-bound"', '"robust"')),
-        "property.kind: is 'robust', not one of error-bound",
+        "property.kind: is 'robust', not one of error-bound, output-constraint, top-1-agreement, robustness, "
+        "no-overflow, no-saturation",
     ),
     "no kind": (_but(('kind = "error-bound"\n', "")), "property.kind: is missing"),
     "no bound": (_but((BOUND + "\n", "")), "property.bound: is missing"),

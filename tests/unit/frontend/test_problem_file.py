@@ -21,6 +21,8 @@ from qsmt.frontend.problem_file import (
     SecondFloat,
     read_problem_file,
 )
+from qsmt.frontend.processing import Processing
+from qsmt.frontend.property_table import AskedBound
 from qsmt.problem import InputModel, Region
 from tests.support.problem_files import BOUND, ENDS, QUANTIZED, SCALE, VALID_PROBLEM
 
@@ -61,15 +63,15 @@ def test_every_key_arrives(path: Path) -> None:
             ),
         ),
         region=Region(InputModel.GRID, (F(-3), F(0)), (F(3), F(5))),
-        outputs=(0, 1),
-        bound=F(1, 20),
+        claim=AskedBound((0, 1), F(1, 20)),
+        processing={"reference": Processing(), "quantized": Processing()},
     )
 
 
 def test_what_may_be_left_out(path: Path) -> None:
     left_out = [SCALE, 'output = "exact"', 'rounding = "half_up"', "outputs = [0, 1]"]
     file = read(path, *((line, "") for line in left_out))
-    assert file.input_scale is None and file.outputs is None
+    assert file.input_scale is None and file.claim == AskedBound(None, F(1, 20))
     assert isinstance(file.quantized, QuantizeHere)
     assert file.quantized.scheme.output is None and file.quantized.scheme.rounding is Rounding.HALF_UP
 
@@ -87,7 +89,7 @@ def test_numbers_mean_what_is_written(path: Path) -> None:
     file = read(path, ('"grid"', '"continuous"'), (ENDS, lower), (BOUND, "bound = [0.1, 1e-30]"))
     assert file.region.lower == (F(1, 10), F(1, 3))
     assert file.region.upper == (F(105, 100), F(50))
-    assert file.bound == (F(1, 10), F(1, 10**30))
+    assert file.claim == AskedBound((0, 1), (F(1, 10), F(1, 10**30)))
 
 
 def test_a_center_a_radius_and_a_clip(path: Path) -> None:
@@ -120,7 +122,7 @@ def test_the_three_forms_of_the_quantized_side(path: Path) -> None:
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_obstacle(path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + VALID_PROBLEM.replace("\n", "\r\n").encode())
-    assert read_problem_file(path).bound == F(1, 20)
+    assert read_problem_file(path).claim == AskedBound((0, 1), F(1, 20))
 
 
 # --- what a wrong file says: the contents are in tests/support/problem_files.py -------------------------
