@@ -179,6 +179,15 @@ def _of_bits(network: Network, bits: int, *, box: Box, model: InputModel) -> _Ot
         )
 
 
+def quantized_in_bits(network: Network, bits: int, box: Box) -> Network:
+    """A float network in so many bits, as `--bits` makes it for a real box.
+
+    Raises:
+        MalformedProblem: that is no width, or a format cannot hold the network.
+    """
+    return _of_bits(network, bits, box=box, model=InputModel.CONTINUOUS).network
+
+
 def _of_file(network: Network, *, box: Box, model: InputModel, runtime: str | None) -> _OtherSide:
     if runtime is not None and network.is_real:
         what = f"there is no integer arithmetic in @{network.name}, a float network"

@@ -28,3 +28,17 @@ class OnnxFrontend:
         from qsmt.frontend.onnx_model import read_model
 
         return read_model(read_file(path), path)
+
+
+def operators() -> tuple[str, ...]:
+    """The names of the operators that are read."""
+    from qsmt.frontend.onnx_model import OPERATORS
+
+    return OPERATORS.names
+
+
+def opsets() -> tuple[int, int]:
+    """The least and the greatest version of the operators that is read."""
+    from qsmt.frontend.onnx_graph import OPSETS
+
+    return OPSETS[0], OPSETS[-1]
