@@ -5,12 +5,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from threading import Event
 from typing import TYPE_CHECKING
 
 from qsmt.cli import arguments as given
-from qsmt.cli.output import check_checkpoint, check_writable, chosen_model, emit
+from qsmt.cli.output import check_checkpoint, check_writable, chosen_model, emit, exact_gap
 from qsmt.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def command(
 
     check_writable(output)
     check_checkpoint(checkpoint, resume=resume)
-    model, allowed = chosen_model(input_model), _allowed(gap)
+    model, allowed = chosen_model(input_model), exact_gap(gap)
     claimed = None if files[0].suffix.lower() == ".toml" else "0"  # what is claimed does not matter
     source = Source(tuple(files), bits, box, claimed, model, runtime)
     loaded = source.load()
@@ -62,18 +61,6 @@ def command(
         result = bound(loaded.problem, options, watch, gap=allowed, stop=stop)
     report = Report.of_bound(result, source=source.as_json(), notes=notes(loaded.quantization))
     emit(report, as_json=json, file=output)
-
-
-def _allowed(gap: str) -> Fraction:
-    from qsmt.frontend.exact_number import exact_number
-
-    try:
-        value = exact_number(gap)
-    except ValueError as error:
-        raise InputError(str(error), where="--gap") from None
-    if value < 0:
-        raise InputError("is negative", where="--gap")
-    return value
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from qsmt.errors import InputError
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from qsmt.problem import InputModel
     from qsmt.report.model import Report
 
@@ -151,3 +153,20 @@ def one_of(kind: type[E], value: str, *, flag: str) -> E:
         return kind(value)
     except ValueError:
         raise InputError(f"is {value!r}, not one of {', '.join(kind)}", where=flag) from None
+
+
+def exact_gap(gap: str) -> Fraction:
+    """The number that `--gap` names.
+
+    Raises:
+        InputError: it is none, or negative.
+    """
+    from qsmt.frontend.exact_number import exact_number
+
+    try:
+        value = exact_number(gap)
+    except ValueError as error:
+        raise InputError(str(error), where="--gap") from None
+    if value < 0:
+        raise InputError("is negative", where="--gap")
+    return value

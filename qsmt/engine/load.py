@@ -22,6 +22,7 @@ from qsmt.frontend.fixed_point import ActivationRanges, QuantizationReport, quan
 from qsmt.frontend.flags import Box, codes_within, parse_bound, parse_box, scheme_of_bits
 from qsmt.frontend.formats import AUTO, FixedPointScheme, FormatSpec, input_format
 from qsmt.frontend.problem_file import (
+    Ball,
     Deployed,
     ProblemFile,
     QuantizeHere,
@@ -43,6 +44,7 @@ class Loaded:
     parts: tuple[Part, ...]
     quantization: QuantizationReport | None
     sources: tuple[Path, ...]
+    ball: Ball | None = None
 
     @property
     def problem(self) -> Problem:
@@ -85,9 +87,11 @@ def load_problem(path: Path) -> Loaded:
         with _located("reference", mark="."):
             reference = normalised(reference, file.processing["reference"])
         other = _other_side(file, second)
-        asking = Asking(reference, other.network, file.region, other.input_scale, file.processing)
+        centre = None if file.ball is None else file.ball.middle
+        asking = Asking(reference, other.network, file.region, other.input_scale, file.processing, centre)
         parts = parts_of(file.claim, asking)
-    return Loaded(parts, other.report, _distinct(path, file.reference, file.quantized.network))
+    sources = _distinct(path, file.reference, file.quantized.network)
+    return Loaded(parts, other.report, sources, file.ball)
 
 
 def _other_side(file: ProblemFile, network: Network) -> _OtherSide:

@@ -44,6 +44,7 @@ class Asking:
     region: Region
     input_scale: Fraction
     processing: Mapping[str, Processing] = field(default_factory=dict)
+    centre: tuple[Fraction, ...] | None = None  # of the region, where the user gave it
 
     def done(self, side: str) -> Processing:
         """What is done around the network of this side."""
@@ -160,7 +161,8 @@ def _robust(asked: AskedRobustness, asking: Asking) -> Part:
 def _class_at_centre(asking: Asking, which: Which) -> int:
     """The first of the largest outputs, at the middle of the region."""
     plain = Problem(*_both(asking), asking.region, asking.input_scale, ErrorBound((0,), (Fraction(0),)))
-    middle = tuple((a + b) / 2 for a, b in zip(asking.region.lower, asking.region.upper, strict=True))
+    region = asking.region
+    middle = asking.centre or tuple((a + b) / 2 for a, b in zip(region.lower, region.upper, strict=True))
     if asking.region.model is InputModel.GRID:
         middle = tuple(Fraction(v.numerator // v.denominator) for v in middle)
     found = replay(plain, [middle])[0]

@@ -98,6 +98,38 @@ QuantizedSide: TypeAlias = QuantizeHere | SecondFloat | Deployed
 
 
 @dataclass(frozen=True, slots=True)
+class Ball:
+    """A region around a centre, in the file's units; `clip` ends, and what normalises them to x."""
+
+    center: tuple[Fraction, ...]
+    radius: Fraction
+    clip: tuple[Fraction, Fraction] | None
+    mean: tuple[Fraction, ...]
+    range: tuple[Fraction, ...]
+
+    @property
+    def middle(self) -> tuple[Fraction, ...]:
+        """The centre as x."""
+        return self._as_x(self.center)
+
+    def of(self, radius: Fraction) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+        """The ends as x, with this radius."""
+        lower, upper = (tuple(v + r for v in self.center) for r in (-radius, radius))
+        if self.clip is not None:
+            lower = tuple(max(v, self.clip[0]) for v in lower)
+            upper = tuple(min(v, self.clip[1]) for v in upper)
+        return self._as_x(lower), self._as_x(upper)
+
+    def distance(self, x: tuple[Fraction, ...]) -> Fraction:
+        """The least radius whose ball holds x."""
+        raw = (v * r + m for v, r, m in zip(x, self.range, self.mean, strict=True))
+        return max(abs(v - c) for v, c in zip(raw, self.center, strict=True))
+
+    def _as_x(self, ends: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+        return tuple((v - m) / r for v, m, r in zip(ends, self.mean, self.range, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
 class ProblemFile:
     """What a problem file says, before any network is read."""
 
@@ -106,6 +138,7 @@ class ProblemFile:
     input_scale: Fraction | None
     quantized: QuantizedSide
     region: Region
+    ball: Ball | None  # if the region is given by its centre
     claim: Asked
     processing: Mapping[str, Processing]  # of "reference" and "quantized"
 
@@ -120,6 +153,7 @@ def read_problem_file(path: Path) -> ProblemFile:
     if root.text("schema") != SCHEMA:
         root.fail("schema", f"is {shown(root['schema'])}, not {SCHEMA!r}")
     root.only("schema", "reference", "quantized", "region", "property")
+    region, ball = _region(root.table("region"))
     reference = root.table("reference").only("network", "input_scale", *KEYS)
     quantized = root.table("quantized")
     return ProblemFile(
@@ -127,7 +161,8 @@ def read_problem_file(path: Path) -> ProblemFile:
         reference=_network(reference, path.parent),
         input_scale=_input_scale(reference),
         quantized=_quantized(quantized, path.parent),
-        region=_region(root.table("region")),
+        region=region,
+        ball=ball,
         claim=read_property(root.table("property")),
         processing={"reference": read_processing(reference), "quantized": read_processing(quantized)},
     )
@@ -215,7 +250,7 @@ _Ends: TypeAlias = tuple[Fraction, ...]
 # --- [region] -------------------------------------------------------------------------------------------
 
 
-def _region(table: Table) -> Region:
+def _region(table: Table) -> tuple[Region, Ball | None]:
     table.only("model", "lower", "upper", "center", "radius", "clip", "mean", "range")
     model = table.choice("model", InputModel)
     ends = [key for key in ("lower", "upper") if key in table]
@@ -223,23 +258,30 @@ def _region(table: Table) -> Region:
     if ends and around:
         hint = "give lower and upper, or center and radius"
         table.fail(around[0], f"cannot stand beside {ends[0]}", hint=hint)
-    lower, upper = _around_center(table) if around else _ends(table)
-    region = Region(model, *_normalised(table, lower, upper))
-    _check_box(table, region, keys=("center", "center") if around else ("lower", "upper"))
-    return region
+    if around:
+        ball = _ball(table)
+        region = Region(model, *ball.of(ball.radius))
+        _check_box(table, region, keys=("center", "center"))
+        return region, ball
+    region = Region(model, *_normalised(table, *_ends(table)))
+    _check_box(table, region, keys=("lower", "upper"))
+    return region, None
 
 
 def _normalised(table: Table, lower: _Ends, upper: _Ends) -> tuple[_Ends, _Ends]:
     """The ends as x: (end - mean) / range, where the file gives physical units."""
-    mean = _sized(table, "mean", len(lower), Fraction(0))
-    extent = _sized(table, "range", len(lower), Fraction(1))
-    for i, v in enumerate(extent):
-        if v <= 0:
-            table.fail("range" if len(extent) == 1 else f"range[{i}]", "is not positive")
+    mean, extent = _units(table, len(lower))
     lower, upper = (
         tuple((v - m) / r for v, m, r in zip(ends, mean, extent, strict=True)) for ends in (lower, upper)
     )
     return lower, upper
+
+
+def _units(table: Table, size: int) -> tuple[_Ends, _Ends]:
+    mean, extent = _sized(table, "mean", size, Fraction(0)), _sized(table, "range", size, Fraction(1))
+    if min(extent) <= 0:
+        table.fail("range", "is not positive")
+    return mean, extent
 
 
 def _sized(table: Table, key: str, size: int, default: Fraction) -> _Ends:
@@ -256,17 +298,17 @@ def _ends(table: Table) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
     return lower, upper
 
 
-def _around_center(table: Table) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+def _ball(table: Table) -> Ball:
     center, radius = table.numbers("center"), table.number("radius")
     if radius < 0:
         table.fail("radius", "is negative")
-    lower, upper = tuple(v - radius for v in center), tuple(v + radius for v in center)
-    if "clip" not in table:
-        return lower, upper
-    clip = table.numbers("clip")
-    if len(clip) != 2 or clip[0] > clip[1]:
-        table.fail("clip", "is not an interval", hint="write [0, 255]")
-    return tuple(max(v, clip[0]) for v in lower), tuple(min(v, clip[1]) for v in upper)
+    clip: tuple[Fraction, Fraction] | None = None
+    if "clip" in table:
+        ends = table.numbers("clip")
+        if len(ends) != 2 or ends[0] > ends[1]:
+            table.fail("clip", "is not an interval", hint="write [0, 255]")
+        clip = ends[0], ends[1]
+    return Ball(center, radius, clip, *_units(table, len(center)))
 
 
 def _check_box(table: Table, region: Region, *, keys: tuple[str, str]) -> None:

@@ -63,6 +63,7 @@ def test_every_key_arrives(path: Path) -> None:
             ),
         ),
         region=Region(InputModel.GRID, (F(-3), F(0)), (F(3), F(5))),
+        ball=None,
         claim=AskedBound((0, 1), F(1, 20)),
         processing={"reference": Processing(), "quantized": Processing()},
     )

@@ -1,0 +1,126 @@
+"""`qsmt radius`: the largest radius around a centre at which a problem's claim is verified, by bisection.
+
+The networks are those of the file's own radius, which is the largest that is tried; only the region shrinks. A radius
+counts as verified if `check` verifies it, and everything inside it is verified with it. A witness breaks the claim at
+every radius that reaches it, so what is left to try ends before its distance from the centre.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from qsmt.engine.check import CheckResult, check_all
+from qsmt.engine.investigation import Watch
+from qsmt.engine.load import Loaded
+from qsmt.engine.plan import Options
+from qsmt.errors import MalformedProblem
+from qsmt.problem import InputModel, Problem, Region
+from qsmt.verdict import Falsified, Verified, Witness, name
+
+FIRST_SHARE = 1 / 3
+"""Of the time that is left, what one radius may take."""
+
+STEPS = 60
+"""Bisections at most; a gap of zero on reals has no end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One radius that was tried."""
+
+    radius: Fraction
+    verdict: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RadiusResult:
+    """`verified` None: not even the centre. `broken`: the least radius known to break the claim, with its witness."""
+
+    verified: Fraction | None
+    broken: Fraction | None
+    witness: Witness | None
+    most: Fraction
+    steps: tuple[Step, ...]
+    seconds: float
+    trust: tuple[str, ...]
+
+
+def radius(
+    loaded: Loaded, options: Options, watch: Watch | None = None, *, gap: Fraction | None = None
+) -> RadiusResult:
+    """Bisect, until the radii that are left to try are closer than `gap` (on a grid: none is left).
+
+    Raises:
+        MalformedProblem: the region has no centre.
+    """
+    if loaded.ball is None:
+        hint = "give center and radius; the radius is the largest that is tried"
+        raise MalformedProblem("has no center", where="region", hint=hint)
+    return _Bisection(loaded, options, watch, gap=gap).run()
+
+
+class _Bisection:
+    def __init__(
+        self, loaded: Loaded, options: Options, watch: Watch | None, *, gap: Fraction | None
+    ) -> None:
+        assert loaded.ball is not None
+        self._ball, self._problems = loaded.ball, [part.problem for part in loaded.parts]
+        self._options, self._watch = options, watch
+        self._grid = self._problems[0].region.model is InputModel.GRID
+        most = Fraction(int(self._ball.radius)) if self._grid else self._ball.radius
+        self._most, self._gap = most, most / 1000 if gap is None else gap
+        self._begun = time.monotonic()
+        self._steps: list[Step] = []
+        self._trust: dict[str, None] = {}
+        self._verified: Fraction | None = None
+        self._untried = most  # nothing above is left to try
+        self._broken: tuple[Fraction, Witness] | None = None
+
+    def run(self) -> RadiusResult:
+        """All steps: the largest radius, the centre, then halves of what is between."""
+        for first in dict.fromkeys((self._most, Fraction(0))):
+            if self._verified is None:
+                self._try(first)
+        while self._verified is not None and (middle := self._middle()) is not None:
+            self._try(middle)
+        broken, witness = self._broken or (None, None)
+        seconds = time.monotonic() - self._begun
+        return RadiusResult(
+            self._verified, broken, witness, self._most, tuple(self._steps), seconds, tuple(self._trust)
+        )
+
+    def _middle(self) -> Fraction | None:
+        low, high = self._verified, self._untried
+        assert low is not None
+        late = time.monotonic() - self._begun > self._options.timeout_s or len(self._steps) > STEPS
+        if low >= high or late:
+            return None
+        if self._grid:
+            return Fraction(-(-(int(low) + int(high)) // 2))
+        return (low + high) / 2 if high - low > self._gap else None
+
+    def _try(self, size: Fraction) -> None:
+        left = self._options.timeout_s - (time.monotonic() - self._begun)
+        options = replace(self._options, timeout_s=max(FIRST_SHARE * left, 0.05))
+        _, found = check_all([self._at(problem, size) for problem in self._problems], options, self._watch)
+        self._steps.append(Step(size, name(found.verdict), found.seconds))
+        if isinstance(found.verdict, Verified):
+            self._verified = size
+            self._trust |= dict.fromkeys(found.verdict.trust)
+        else:
+            self._lower(size, found)
+
+    def _lower(self, size: Fraction, found: CheckResult) -> None:
+        """What is left to try lies below this radius, and below any witness."""
+        if isinstance(found.verdict, Falsified):
+            witness = found.verdict.witness
+            size = min(size, self._ball.distance(witness.input))
+            if self._broken is None or size < self._broken[0]:
+                self._broken = size, witness
+        self._untried = min(self._untried, Fraction(-(-size // 1)) - 1 if self._grid else size)
+
+    def _at(self, problem: Problem, size: Fraction) -> Problem:
+        return replace(problem, region=Region(problem.region.model, *self._ball.of(size)))

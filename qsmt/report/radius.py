@@ -1,0 +1,48 @@
+"""What `qsmt radius` found: for people, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from qsmt.engine.parts import Part
+from qsmt.engine.radius import RadiusResult
+from qsmt.report.decimal import exact, near
+from qsmt.report.model import number, versions
+
+
+def render(found: RadiusResult, part: Part) -> str:
+    """A few lines of text."""
+    claim = part.statement or "|quantized - reference| within its bound"
+    if found.verified is None:
+        lines = [f"RADIUS  none: not verified at the centre that {claim}"]
+    else:
+        lines = [f"RADIUS  {exact(found.verified)} verified, of {exact(found.most)} at most: {claim}"]
+        lines.append(f"  rests on    {', '.join(found.trust)}")
+    if found.broken is not None and found.witness is not None:
+        shown = ", ".join(near(v) for v in found.witness.input[:12])
+        more = ", …" if len(found.witness.input) > 12 else ""
+        lines.append(f"  broken at   {near(found.broken)}, by the input [{shown}{more}], replayed exactly")
+    lines += ["", "  radius        verdict    seconds"]
+    lines += [f"  {exact(s.radius):<13} {s.verdict:<10} {s.seconds:.2f}" for s in found.steps]
+    return "\n".join(lines) + "\n"
+
+
+def as_json(found: RadiusResult, *, sha256: str) -> str:
+    """The same for programs."""
+    report: dict[str, Any] = {
+        "schema": "qsmt.report/1",
+        "command": "radius",
+        "problem_sha256": sha256,
+        "radius": None if found.verified is None else number(found.verified),
+        "broken": None if found.broken is None else number(found.broken),
+        "witness": None if found.witness is None else {"input": [number(v) for v in found.witness.input]},
+        "trust": list(found.trust),
+        "steps": [
+            {"radius": number(s.radius), "verdict": s.verdict, "seconds": round(s.seconds, 6)}
+            for s in found.steps
+        ],
+        "seconds": round(found.seconds, 6),
+        "versions": dict(versions()),
+    }
+    return json.dumps(report, indent=2) + "\n"
