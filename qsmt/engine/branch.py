@@ -34,7 +34,7 @@ from qsmt.engine.boxes import Batch, Mask, Pool, Rows, halves, joined, part_of, 
 from qsmt.engine.costs import Costs, estimate
 from qsmt.engine.crew import Crew
 from qsmt.engine.investigation import Investigation
-from qsmt.engine.leaves import Sweep, best, empty, hull, inside, union
+from qsmt.engine.leaves import Sweep, best, beyond, empty, hull, inside, union
 from qsmt.engine.pieces import Examination, Stretch, bounds_on, examine, run_stretch
 from qsmt.engine.policy import Policy, Tally
 from qsmt.engine.scout import Scout
@@ -268,8 +268,9 @@ class Search:
     def _excess(self, bounds: Interval) -> FloatArray:
         """By how much each row exceeds the limits, relative to the width on the whole region."""
         limits = self.policy.limits()
-        beyond = np.maximum(bounds.upper - limits.upper, limits.lower - bounds.lower)
-        worst: FloatArray = np.nan_to_num((beyond * self._weight).max(axis=1), nan=np.inf)
+        worst: FloatArray = np.nan_to_num(
+            (np.maximum(*beyond(bounds, limits)) * self._weight).max(axis=1), nan=np.inf
+        )
         return worst
 
     # --- running points ---

@@ -135,6 +135,13 @@ def inside(bounds: Interval, limits: Interval) -> Mask:
     return np.asarray(((bounds.lower >= limits.lower) & (bounds.upper <= limits.upper)).all(axis=-1))
 
 
+def beyond(bounds: Interval, limits: Interval) -> tuple[FloatArray, FloatArray]:
+    """By how much the bounds exceed the upper limits, and the lower ones; -inf where there is no lower limit."""
+    with np.errstate(invalid="ignore"):
+        below = np.where(limits.lower > -np.inf, limits.lower - bounds.lower, -np.inf)
+    return bounds.upper - limits.upper, below
+
+
 def hull(bounds: Interval, rows: Mask) -> Interval:
     """Of these rows of the bounds; empty (inf, -inf) if there are none."""
     lower = bounds.lower[rows].min(axis=0, initial=np.inf)

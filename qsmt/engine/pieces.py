@@ -18,7 +18,18 @@ import numpy as np
 from qsmt.arith.real import FloatArray
 from qsmt.dra.analysis import analyze
 from qsmt.dra.domain import Boxes, Mode
-from qsmt.engine.leaves import Seen, Sweep, best, chunk_size, combined, extremes, grid_points, inside, sweep
+from qsmt.engine.leaves import (
+    Seen,
+    Sweep,
+    best,
+    beyond,
+    chunk_size,
+    combined,
+    extremes,
+    grid_points,
+    inside,
+    sweep,
+)
 from qsmt.engine.measures import measured, slopes, values
 from qsmt.facts import Facts, Interval
 from qsmt.interp.batch import BatchInterpreter, Differences
@@ -181,7 +192,7 @@ def _smear(prepared: Prepared, boxes: Boxes, slopes: FloatArray, over: FloatArra
 
 
 def _beyond(bounds: Interval, limits: Interval) -> FloatArray:
-    return np.concatenate([bounds.upper - limits.upper, limits.lower - bounds.lower], axis=1)
+    return np.concatenate(beyond(bounds, limits), axis=1)
 
 
 # --- ranking by probing ------------------------------------------------------------------------------
