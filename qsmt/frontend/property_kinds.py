@@ -29,7 +29,7 @@ def top_1_agreement(classes: int, margin: Fraction) -> Cases:
             f"top-1 agreement compares 2 to {MAX_CLASSES} outputs, the networks have {classes}"
         )
     return tuple(
-        (*_preferred(i, classes, margin), _beats(j, i, side="quantized"))
+        (*_preferred(i, classes, margin), _beats(j, i, side="quantized"), _apart(i, j, margin))
         for i, j in permutations(range(classes), 2)
     )
 
@@ -50,6 +50,12 @@ def _preferred(top: int, classes: int, margin: Fraction) -> Iterator[OutputInequ
     for k in range(classes):
         if k != top:
             yield _beats(top, k, side="reference", by=margin)
+
+
+def _apart(i: int, j: int, margin: Fraction) -> OutputInequality:
+    """What follows: how far j exceeds i differs by more than the margin. Of differences, analysis knows the most."""
+    terms = {j: Fraction(1), i: Fraction(-1)}
+    return OutputInequality.of({k: -c for k, c in terms.items()}, terms, margin, strict=True)
 
 
 def _beats(i: int, j: int, *, side: str, by: Fraction = Fraction(0)) -> OutputInequality:
