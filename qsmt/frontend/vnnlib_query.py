@@ -258,7 +258,9 @@ def _bound(atom: Atom, ends: list[_Ends]) -> None:
 
 def _link(atom: Atom) -> tuple[int, int]:
     """Half of an equality of two networks' inputs; nothing else relates inputs."""
-    variables = sorted(atom.form.terms.items(), key=lambda entry: entry[0].network)
+    variables = sorted(
+        atom.form.terms.items(), key=lambda entry: (entry[0].network, not entry[0].is_input, entry[0].index)
+    )
     names = ", ".join(v.name for v, _ in variables[:4])
     if not all(v.is_input for v, _ in variables):
         raise MalformedProblem(
@@ -275,6 +277,10 @@ def _link(atom: Atom) -> tuple[int, int]:
     ):
         raise MalformedProblem(f"an assertion relates several inputs ({names}); qsmt takes boxes of inputs")
     return a.index, 1 if d > 0 else -1
+
+
+def _place(variable: Variable) -> tuple[int, bool, int]:
+    return variable.network, not variable.is_input, variable.index
 
 
 def _joined(ends: list[_Ends], links: set[tuple[int, int]], query: QueryFile, size: int) -> _Ends:

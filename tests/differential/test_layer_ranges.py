@@ -1,0 +1,123 @@
+"""No overflow, no saturation: against the sums of every layer at every input, computed here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from qsmt.arith.fixed import Fixed
+from qsmt.engine.check import check
+from qsmt.engine.parts import Asking, Part, parts_of
+from qsmt.engine.plan import Options
+from qsmt.engine.random_problem import Size, random_problem
+from qsmt.errors import MalformedProblem
+from qsmt.frontend import layer_ranges
+from qsmt.frontend.property_table import AskedRange, PropertyKind
+from qsmt.interp import quantized
+from qsmt.ir.network import Layer, Network, layers
+from qsmt.ir.ops import Requantize
+from qsmt.ir.types import Accumulator
+from qsmt.problem import Problem
+from qsmt.verdict import Falsified, Verified
+from tests.support.truth import all_points
+
+OPTIONS = Options(encoding="none", jobs=1, timeout_s=60)
+SEEDS = range(60)
+
+
+def sums(problem: Problem, layer: Layer) -> list[int]:
+    """Every exact sum of a layer, at every input: the accumulators before they wrap."""
+    network = problem.quantized
+    before = network.ops[: network.ops.index(layer.affine)]
+    points = [problem.quantized_input(x) for x in all_points(problem)]
+    read = layer.affine.x.type.element
+    assert isinstance(read, Fixed)
+    inputs = quantized.run(Network("before", "ideal", network.input, before), points) if before else None
+    codes = points if inputs is None else [[v / read.scale for v in row] for row in inputs]
+    weight, bias = layer.affine.integers
+    return [
+        int(sum(w * c for w, c in zip(row, code, strict=True)) + b)
+        for code in codes
+        for row, b in zip(weight.tolist(), bias.tolist(), strict=True)
+    ]
+
+
+def in_range(layer: Layer, acc: int) -> bool:
+    kind = layer.pre.type.element
+    assert isinstance(kind, Accumulator)
+    return kind.min <= acc <= kind.max
+
+
+def unsaturated(layer: Layer, acc: int) -> bool:
+    rule = next(op.rule for op in layer.activation if isinstance(op, Requantize))
+    code, target = rule.unbounded(acc), rule.target
+    return code <= target.max and (code >= target.min or not target.signed)
+
+
+def asked(problem: Problem, kind: PropertyKind) -> tuple[Part, ...]:
+    asking = Asking(problem.reference, problem.quantized, problem.region, problem.input_scale)
+    return parts_of(AskedRange(kind, None), asking)
+
+
+def found(seed: int, kind: PropertyKind) -> list[tuple[bool, bool]]:
+    """Per layer: what `check` says, and what is true."""
+    problem = random_problem(seed, Size.SMALL)
+    every = layers(problem.quantized)
+    try:
+        parts = asked(problem, kind)
+    except MalformedProblem:
+        assert not any(isinstance(op, Requantize) for layer in every for op in layer.activation)
+        return []
+    pairs = []
+    for part in parts:
+        index = int((part.statement or "").rsplit(" ", 1)[1])
+        verdict = check(part.problem, OPTIONS).verdict
+        assert isinstance(verdict, Verified | Falsified)
+        good = in_range if kind is PropertyKind.NO_OVERFLOW else unsaturated
+        truth = all(good(every[index], acc) for acc in sums(problem, every[index]))
+        pairs.append((isinstance(verdict, Verified), truth))
+    return pairs
+
+
+@pytest.mark.parametrize("kind", [PropertyKind.NO_OVERFLOW, PropertyKind.NO_SATURATION])
+def test_every_layer_is_decided_as_its_sums_say(kind: PropertyKind) -> None:
+    pairs = [pair for seed in SEEDS for pair in found(seed, kind)]
+    assert all(said == truth for said, truth in pairs)
+    assert {truth for _, truth in pairs} == {False, True}
+
+
+def test_both_encodings_decide_them_too() -> None:
+    problem = random_problem(3, Size.SMALL)
+    for part in asked(problem, PropertyKind.NO_SATURATION):
+        plain = type(check(part.problem, OPTIONS).verdict)
+        for encoding in ("bitvector", "milp"):
+            options = Options(encoding=encoding, jobs=1, timeout_s=60)
+            assert isinstance(check(part.problem, options).verdict, plain)
+
+
+def test_an_end_that_is_off_by_one_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = layer_ranges._property
+
+    def off(network: Any, index: int, layer: Layer, ends: Any) -> Any:
+        unit = layer.pre.type.element.scale  # type: ignore[union-attr]
+        return real(network, index, layer, [(v + side * unit, side) for v, side in ends])
+
+    monkeypatch.setattr(layer_ranges, "_property", off)
+    pairs = (
+        pair
+        for seed in range(400)
+        for kind in (PropertyKind.NO_OVERFLOW, PropertyKind.NO_SATURATION)
+        for pair in found(seed, kind)
+    )
+    assert any(said != truth for said, truth in pairs)
+
+
+def test_what_has_no_range_is_refused() -> None:
+    problem = random_problem(0, Size.SMALL)
+    asking = Asking(problem.reference, problem.quantized, problem.region, problem.input_scale)
+    with pytest.raises(MalformedProblem, match="there is no layer 9"):
+        parts_of(AskedRange(PropertyKind.NO_OVERFLOW, (9,)), asking)
+    with pytest.raises(MalformedProblem, match="is a float network"):
+        parts_of(AskedRange(PropertyKind.NO_OVERFLOW, None), replace(asking, quantized=problem.reference))

@@ -1,0 +1,261 @@
+"""`qsmt verify` and `qsmt supports`, as the VNN-LIB standard has them; `qsmt radius` and properties from a file."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from qsmt.frontend.base import load_network
+from qsmt.interp import reference
+from tests.support.command import qsmt
+from tests.support.problem_files import BOUND, ENDS, VALID_PROBLEM, write_valid_networks
+
+F = Fraction
+Capture = pytest.CaptureFixture[str]
+
+ONE = """\
+(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)(declare-const Y_1 Real)
+(assert (and (>= X_0 -1) (<= X_0 1) (>= X_1 0) (<= X_1 0.3)))
+(assert (>= Y_0 {limit}))
+"""
+
+TWO = """\
+(vnnlib-version <2.0>)
+(declare-network f (declare-input X real [1,2]) (declare-output Y real [2]))
+(declare-network g (declare-input V real [1,2]) (declare-output W real [2]))
+(assert (and (>= X[0,0] -1.0) (<= X[0,0] 1.0) (>= X[0,1] 0.0) (<= X[0,1] 0.3)))
+(assert (and (== X[0,0] V[0,0]) (== V[0,1] X[0,1])))
+(assert (or (> (- Y[0] W[0]) {limit}) (> (- W[0] Y[0]) {limit})))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_valid_networks(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "query.vnnlib"
+    path.write_text(text)
+    return path
+
+
+def values(lines: list[str]) -> dict[str, Fraction]:
+    """The pairs of an assignment of version 1.0."""
+    return {name: F(number) for name, number in re.findall(r"\((\w+) (\S+?)\)", " ".join(lines))}
+
+
+def test_unsat_is_one_line(folder: Path, capsys: Capture) -> None:
+    ran = qsmt(capsys, "verify", write(folder, ONE.format(limit=9)), "--network", "f=reference.qir")
+    assert (ran.code, ran.out, ran.err) == (0, "unsat\n", "")
+
+
+def test_sat_comes_with_an_input_that_does_it(folder: Path, capsys: Capture) -> None:
+    network = load_network(folder / "reference.qir")
+    ran = qsmt(capsys, "verify", write(folder, ONE.format(limit=0.1)), "--network", "f=reference.qir")
+    first, *lines = ran.out.splitlines()
+    found = values(lines)
+    assert (ran.code, first) == (0, "sat") and list(found) == ["X_0", "X_1", "Y_0", "Y_1"]
+    (outputs,) = reference.run(network, [(found["X_0"], found["X_1"])])
+    assert -1 <= found["X_0"] <= 1 and 0 <= found["X_1"] <= F(3, 10)
+    assert outputs[0] >= F(1, 10) and float(found["Y_0"]) == float(outputs[0])
+
+
+def test_an_inequality_that_is_met_exactly_is_met(folder: Path, capsys: Capture) -> None:
+    """Of a closed one the solution counts, of an open one it does not: at a single input, and in a box around it."""
+    network = load_network(folder / "reference.qir")
+    y = reference.run(network, [(F(1, 2), F(1, 4))])[0][0]
+    point = ONE.replace("(>= X_0 -1) (<= X_0 1)", "(>= X_0 0.5) (<= X_0 0.5)")
+    point = point.replace("(>= X_1 0) (<= X_1 0.3)", "(>= X_1 0.25) (<= X_1 0.25)")
+    for sign, expected in ((">=", "sat"), ("<=", "sat"), (">", "unsat"), ("<", "unsat")):
+        text = point.replace(">= Y_0", f"{sign} Y_0").format(limit=f"{y.numerator}/{y.denominator}")
+        ran = qsmt(capsys, "verify", write(folder, text), "--network", "f=reference.qir")
+        assert ran.out.splitlines()[0] == expected
+
+
+def test_a_quantized_network_is_asked_about_with_bits(folder: Path, capsys: Capture) -> None:
+    """With two bits, the network is another one: some limits separate the two."""
+    answers = set()
+    for limit in (0.1, 0.124, 0.126, 0.13, 0.2):
+        path = write(folder, ONE.format(limit=limit))
+        asked = ("verify", path, "--network", "f=reference.qir")
+        answers.add((qsmt(capsys, *asked).out.split()[0], qsmt(capsys, *asked, "--bits", 2).out.split()[0]))
+    assert answers == {("sat", "sat"), ("sat", "unsat"), ("unsat", "unsat")}
+
+
+def test_a_quantized_networks_witness_is_a_real_input_of_the_box(folder: Path, capsys: Capture) -> None:
+    path = write(folder, ONE.format(limit=0.1))
+    ran = qsmt(capsys, "verify", path, "--network", "f=quantized.qir")
+    first, *lines = ran.out.splitlines()
+    found = values(lines)
+    assert first == "sat" and -1 <= found["X_0"] <= 1 and 0 <= found["X_1"] <= F(3, 10)
+
+
+def test_two_networks(folder: Path, capsys: Capture) -> None:
+    pairs = ("--network", "f=reference.qir", "--network", "g=quantized.qir")
+    assert qsmt(capsys, "verify", write(folder, TWO.format(limit=0.5)), *pairs).out == "unsat\n"
+    lines = qsmt(capsys, "verify", write(folder, TWO.format(limit=0.001)), *pairs).out.splitlines()
+    assert [lines[i] for i in (0, 1, 4, 7, 10)] == [
+        "sat",
+        "X real [1,2]",
+        "Y real [2]",
+        "V real [1,2]",
+        "W real [2]",
+    ]
+    assert lines[2:4] == lines[8:10] and abs(float(lines[5]) - float(lines[11])) > 0.001
+
+
+def test_the_order_of_the_networks_does_not_matter(folder: Path, capsys: Capture) -> None:
+    swapped = ("--network", "f=quantized.qir", "--network", "g=reference.qir")
+    assert qsmt(capsys, "verify", write(folder, TWO.format(limit=0.5)), *swapped).out == "unsat\n"
+    assert qsmt(capsys, "verify", write(folder, TWO.format(limit=0.001)), *swapped).out.startswith("sat\n")
+
+
+def test_a_network_equal_to_another_takes_no_file(folder: Path, capsys: Capture) -> None:
+    path = write(folder, TWO.format(limit=0.001).replace("network g ", "network g (equal-to f) "))
+    ran = qsmt(capsys, "verify", path, "--network", "f=reference.qir")
+    assert ran.out == "unsat\n"
+    ran = qsmt(capsys, "verify", path, "--network", "f=reference.qir", "--network", "g=reference.qir")
+    assert ran.code == 2 and "g is no network of" in ran.err
+
+
+def test_time_that_is_up(folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qsmt.engine import vnnlib
+
+    monkeypatch.setattr(vnnlib, "NEARLY", 0.0)
+    path = write(folder, ONE.format(limit=0.5))
+    monkeypatch.setattr("qsmt.engine.investigation.Investigation.verify", lambda *_: None)
+    monkeypatch.setattr("qsmt.engine.check.falsify", lambda _: ("", {}))
+    monkeypatch.setattr("qsmt.engine.check.search", lambda _: ("", {}))
+    monkeypatch.setattr("qsmt.engine.check.solve_residual", lambda _: ("", {}))
+    ran = qsmt(capsys, "verify", path, "--network", "f=reference.qir", "--timeout", 1)
+    assert (ran.code, ran.out) == (0, "timed-out\n") and ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "0 networks are given"),
+        (("--network", "reference.qir"), "not NAME=FILE"),
+        (("--network", "f=reference.qir", "--network", "f=wide.qir"), "names f twice"),
+        (("--network", "f=wide.qir"), "X has 2 elements, that of"),
+        (("--network", "f=none.onnx"), "none.onnx"),
+        (("--network", "f=quantized.qir", "--bits", 8), "is quantized already"),
+        (("--network", "f=reference.qir", "--serialise-assignments", "x"), "is not supported"),
+    ],
+)
+def test_bad_usage_is_one_line(arguments: tuple[str, ...], said: str, folder: Path, capsys: Capture) -> None:
+    ran = qsmt(capsys, "verify", write(folder, ONE.format(limit=9)), *arguments)
+    assert ran.code == 2 and said in ran.err and ran.out == "" and ran.err.count("\n") == 1
+
+
+def test_supports_answers_every_capability(capsys: Capture) -> None:
+    lists = {
+        "onnx-element-types": {"real"},
+        "vnnlib-versions": {"1.0", "2.0"},
+        "hidden-node-theories": {"NH"},
+        "multiple-input-output-theories": {"SIO"},
+        "multiple-network-theories": {"SNET", "MNET", "MENET", "MINET"},
+        "multiple-node-comparison-theories": {"SNC", "MNC"},
+        "arithmetic-complexity-theories": {"BND", "OUTC", "LIN"},
+        "optimised-disjunctive-reasoning": {"false"},
+        "serialise-assignments": {"false"},
+    }
+    for command in ("supports", "capabilities"):
+        for name, expected in lists.items():
+            ran = qsmt(capsys, command, f"--{name}")
+            assert ran.code == 0 and set(ran.out.splitlines()) == expected
+    versions = qsmt(capsys, "supports", "--onnx-opset-versions").out.splitlines()
+    assert len(versions) == 2 and int(versions[0]) < int(versions[1])
+    assert "Gemm" in qsmt(capsys, "supports", "--onnx-operators").out.splitlines()
+    assert qsmt(capsys, "supports", "--multiple-inputs-output-theories").out == "SIO\n"
+
+
+@pytest.mark.parametrize("flags", [(), ("--vnnlib-versions", "--onnx-operators")])
+def test_supports_takes_exactly_one(flags: tuple[str, ...], capsys: Capture) -> None:
+    ran = qsmt(capsys, "supports", *flags)
+    assert ran.code == 2 and "name exactly one" in ran.err and ran.out == ""
+
+
+# --- other properties, from a file ----------------------------------------------------------------------------
+
+CLAIM = 'kind = "error-bound"\nbound = "0.05"\noutputs = [0, 1]\n'
+
+
+def problem(folder: Path, claim: str, *changes: tuple[str, str]) -> Path:
+    text = VALID_PROBLEM.replace(CLAIM, claim)
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "problem.toml").write_text(text)
+    return folder / "problem.toml"
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        ('kind = "output-constraint"\nrequire = ["q[0] <= 9", "q[0] < 0 or r[1] > -9"]\n', "verified"),
+        ('kind = "output-constraint"\nforbid = ["q[0] > -9 and r[0] > -9"]\n', "falsified"),
+        ('kind = "top-1-agreement"\nmargin = 1\n', "verified"),
+        ('kind = "robustness"\nclass = 0\nmargin = 9\n', "falsified"),
+        ('kind = "robustness"\nnetwork = "reference"\n', None),
+        ('kind = "no-overflow"\n', "verified"),
+        ('kind = "no-saturation"\nlayers = [0]\n', None),
+    ],
+)
+def test_a_property_is_checked_and_its_witness_replayed(
+    claim: str, verdict: str | None, folder: Path, capsys: Capture
+) -> None:
+    path, report = problem(folder, claim), folder / "report.json"
+    ran = qsmt(capsys, "check", path, "--json", "-o", report)
+    assert verdict in (None, ran.report["verdict"])
+    assert ran.code == {"verified": 0, "falsified": 1}[ran.report["verdict"]]
+    assert qsmt(capsys, "check", path).out.startswith(ran.report["verdict"].upper())
+    if ran.code == 1:
+        assert qsmt(capsys, "replay", report).out.startswith("CONFIRMED")
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        ('kind = "output-constraint"\n', "property.require: is missing, and so is forbid"),
+        (
+            'kind = "output-constraint"\nrequire = ["q[0]"]\n',
+            "property.require[0]: 'q[0]' is not one inequality",
+        ),
+        ('kind = "output-constraint"\nforbid = ["q[9] < 1"]\n', "there is no output 9"),
+        ('kind = "output-constraint"\nforbid = [3]\n', "property.forbid[0]: is 3, not a string"),
+        ('kind = "robustness"\nclass = 2\n', "there is no class 2"),
+        ('kind = "robustness"\nnetwork = "both"\n', "property.network: is 'both', not one of"),
+        ('kind = "top-1-agreement"\nmargin = -1\n', "property.margin: is negative"),
+        ('kind = "no-saturation"\nlayers = [1]\n', "layer 1 of @float_fixed_point does not requantize"),
+        ('kind = "no-overflow"\nlayers = [7]\n', "there is no layer 7"),
+        ('kind = "no-overflow"\nbound = 1\n', "property.bound: is not a key of this table"),
+    ],
+)
+def test_a_property_that_does_not_fit_is_refused(
+    claim: str, said: str, folder: Path, capsys: Capture
+) -> None:
+    ran = qsmt(capsys, "check", problem(folder, claim))
+    assert ran.code == 2 and said in ran.err and ran.err.count("\n") == 1
+
+
+def test_bound_is_for_error_bounds(folder: Path, capsys: Capture) -> None:
+    ran = qsmt(capsys, "bound", problem(folder, 'kind = "top-1-agreement"\n'))
+    assert ran.code == 2 and "is no error bound" in ran.err
+
+
+def test_radius(folder: Path, capsys: Capture) -> None:
+    around = (ENDS, "center = [0, 1]\nradius = 40\nclip = [-128, 127]\n")
+    path = problem(folder, CLAIM, around, (BOUND, "bound = 0.2"))
+    ran = qsmt(capsys, "radius", path, "--json", "-o", folder / "radius.json")
+    assert ran.code == 0 and ran.report["steps"] and ran.report["trust"]
+    assert (folder / "radius.json").read_text() == ran.out
+    assert qsmt(capsys, "radius", path).out.startswith(f"RADIUS  {ran.report['radius']} verified, of 40")
+    ran = qsmt(capsys, "radius", problem(folder, CLAIM))
+    assert ran.code == 2 and "has no center" in ran.err
