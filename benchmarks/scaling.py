@@ -43,6 +43,8 @@ from qsmt.solver.process import CallFailed, Worker
 ROOT = Path(__file__).parents[1]
 MARGIN = Fraction(115, 100)
 SAMPLES = 4000
+EXECUTED = 100_000
+"""Of grids of at most this many points, all are run; of others, this many random ones: SAMPLES."""
 
 
 CONTROLLER = ROOT / "examples" / "pendulum" / "pendulum.onnx"
@@ -124,7 +126,11 @@ def _ranges(network: Network) -> ActivationRanges:
 
 def _largest_found(problem: Problem, rng: np.random.Generator) -> float:
     lower, upper = (np.array([int(v) for v in end]) for end in (problem.region.lower, problem.region.upper))
-    points = rng.integers(lower, upper, (SAMPLES, len(lower)), endpoint=True).astype(np.float64)
+    if (problem.region.points or 0) <= EXECUTED:
+        axes = (np.arange(low, high + 1) for low, high in zip(lower, upper, strict=True))
+        points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, len(lower)).astype(np.float64)
+    else:
+        points = rng.integers(lower, upper, (SAMPLES, len(lower)), endpoint=True).astype(np.float64)
     return float(np.abs(BatchInterpreter(problem).run(points).difference[:, 0]).max())
 
 

@@ -96,7 +96,7 @@ class MilpEncoding:
             put_links(builder, query)
         aim = goal(problem, query.bound, difference, uncertainty(difference, builder.variables))
         put_threshold(builder, difference, limit=aim.limit)
-        model = builder.model(str(query), difference, aim.enough, bound=aim.bound)
+        model = builder.model(str(query), difference, aim.enough, bound=aim.bound, inputs=problem.input_size)
         return MilpEncoded(problem, model, aim.fidelity)
 
     def backends(self) -> Sequence[Backend[Any]]:

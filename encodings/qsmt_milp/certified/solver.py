@@ -6,7 +6,8 @@ from fractions import Fraction
 from importlib import import_module
 
 from qsmt.solver.base import Answer, Limits, Status
-from qsmt_milp.certified.check import exactly, verified
+from qsmt_milp.certified.check import verified
+from qsmt_milp.certified.integers import exactly
 from qsmt_milp.certified.search import GaveUp, Solution, search
 from qsmt_milp.model import Model
 
