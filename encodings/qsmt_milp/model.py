@@ -88,7 +88,8 @@ class Model:
     A solver may stop at a solution whose objective is `enough`, or at any solution if that is None.
     Solutions whose objective is at most `bound` are of no interest: the row THRESHOLD keeps solvers in
     doubles from them, and may do so with some room. The first `inputs` variables determine all others, up to
-    ties; 0 means that nothing is known of the kind.
+    ties; 0 means that nothing is known of the kind. `start` has values of some variables, from which a search for a
+    maximum may begin.
     """
 
     title: str
@@ -98,6 +99,7 @@ class Model:
     enough: Exact | None = None
     bound: Exact = 0
     inputs: int = 0
+    start: Mapping[int, Exact] = field(default_factory=dict)
 
 
 class Builder:
@@ -146,6 +148,16 @@ class Builder:
         *,
         bound: Exact = 0,
         inputs: int = 0,
+        start: Mapping[int, Exact] | None = None,
     ) -> Model:
         """What has been collected."""
-        return Model(title, tuple(self._variables), tuple(self._rows), objective, enough, bound, inputs)
+        return Model(
+            title,
+            tuple(self._variables),
+            tuple(self._rows),
+            objective,
+            enough,
+            bound=bound,
+            inputs=inputs,
+            start=start or {},
+        )
