@@ -32,14 +32,14 @@ _NOTHING = Leaf(0, {})
 """In the place of a side that is not done yet."""
 
 FEW = 1024
-"""So many points of the inputs are tried at once, which takes about as long as 50 nodes."""
+"""So many points of the inputs are tried at once."""
 
 MANY = 2**22
 """With more points than this, trying them all is hopeless."""
 
-PATIENCE = 3000
-"""Nodes after which a search that is not done splits the inputs first, so that few points are left to be tried.
-Where relaxations prove a network, they mostly do so in a few hundred."""
+PATIENCE = 50
+"""Nodes of relaxations alone, per FEW points of the inputs: as long as trying all of them would take. Then the
+inputs are split first, so that few points are left to be tried."""
 
 LEAST = 1e-9
 """A side of a split promises at least this much: else a side that brings nothing would hide the other."""
@@ -317,6 +317,7 @@ def search(problem: Exactly, wall_s: float) -> Tree | Solution:
     points = Points.of(problem)
     if points is None or count(problem, problem.box) > MANY:
         return Search(problem, deadline, relaxation).run()
+    most_nodes = PATIENCE * (count(problem, problem.box) // FEW)
     with suppress(GaveUp):
-        return Search(problem, deadline, relaxation, most_nodes=PATIENCE).run()
+        return Search(problem, deadline, relaxation, most_nodes=most_nodes).run()
     return Search(problem, deadline, relaxation, points).run()
