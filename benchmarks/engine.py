@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.dra import _loaded, _seconds
+from benchmarks.dra import _seconds, loaded
 from benchmarks.published import acas_tasks, mnist_tasks, pair_tasks
 from benchmarks.registry import EXAMPLES, PUBLIC, exact
 from qsmt.arith.real import FloatArray
@@ -84,10 +84,10 @@ def products() -> Iterator[str]:
 def _enumerated() -> Iterator[Problem]:
     folder = EXAMPLES / "pendulum"
     text = (folder / "pendulum-q8.toml").read_text()
-    yield _loaded(text.replace('"pendulum.onnx"', f'"{folder / "pendulum.onnx"}"'))
+    yield loaded(text.replace('"pendulum.onnx"', f'"{folder / "pendulum.onnx"}"'))
     if PUBLIC.is_dir():
-        yield _loaded(next(acas_tasks(PUBLIC)).problem)
-        yield _loaded(next(mnist_tasks(PUBLIC)).problem)
+        yield loaded(next(acas_tasks(PUBLIC)).problem)
+        yield loaded(next(mnist_tasks(PUBLIC)).problem)
 
 
 def _enumeration(name: str, problem: Problem) -> str:
