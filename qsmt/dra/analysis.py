@@ -31,6 +31,7 @@ import numpy as np
 
 from qsmt.dra.activation import Before, difference_after
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem, compile_network, compile_problem
+from qsmt.dra.curved import difference_of_values, slopes_between
 from qsmt.dra.deeppoly import bounded_layers
 from qsmt.dra.domain import DEFAULT_EFFORT, BoolArray, Boxes, Effort, Mode, minus, scaled, select
 from qsmt.dra.domains import (
@@ -165,10 +166,13 @@ def _tightened(group: Group, trace: Trace, known: Pre) -> Pre:
 def _activated(layer: CompiledLayer, pre: Pre, lanes: int) -> tuple[LayerFacts, Before, BoolArray]:
     """A layer's facts, from those before its activation; what it reads; and where it obeys its formula."""
     ours, theirs = layer.reference, layer.quantized
-    reference, quantized = ours.activation.limits.of(pre.reference), theirs.activated(pre.quantized)
+    reference, quantized = ours.image(pre.reference), theirs.activated(pre.quantized)
     values = scaled(quantized.interval, theirs.post_unit)
     known = Before(pre.reference, scaled(pre.quantized.interval, theirs.pre_unit), pre.difference, values)
-    after = difference_after(known, theirs.activation, ours.activation)
+    if layer.is_curved:
+        after = difference_of_values(known, reference, slopes_between(known, ours.shape, theirs.shape))
+    else:
+        after = difference_after(known, theirs.activation, ours.activation)
     after = select(quantized.regular, after, minus(values, reference)).meet_lanes(lanes)
     facts = LayerFacts(
         pre.reference, pre.quantized.interval, pre.difference, reference, quantized.interval, after

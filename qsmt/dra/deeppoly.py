@@ -14,7 +14,7 @@ gamma_{m+2} |a s| (|W| M), plus the error of W, plus underflow. So each neuron j
 `p_j = (gamma_{m+2} + relative) (|W| M)_j + residue_j sum(M) + error of b_j` and one step adds to the
 constant the two products
 
-    (a+) . (t + s (b + p))  +  (a-) . (t' + s' (b - p)),
+    (a+) . (t + s b + |s| p)  +  (a-) . (t' + s' b - |s'| p),
 
 a+ and a- the positive and negative part of the row. Both vectors are widened by gamma of their
 own magnitude, which covers the rounding of that very product. Sums of constants are rounded up; what
@@ -38,9 +38,9 @@ from qsmt.facts import Interval
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lines:
-    """`clamp(z) <= slope * z + intercept` on an interval of z, and the same of the negated neuron.
+    """`activation(z) <= slope * z + intercept` on an interval of z, and the same of the negated neuron.
 
-    Arrays (2, boxes, m); the slopes are in [0, 1].
+    Arrays (2, boxes, m).
     """
 
     slope: FloatArray
@@ -87,6 +87,13 @@ def lines_around(z: Interval, limits: Limits, noise: tuple[float, float] = (0.0,
     return Lines(slope, intercept)
 
 
+def lines_of(side: Side, z: Interval) -> Lines:
+    """The same for a layer's activation, whatever it is."""
+    if side.shape is not None:
+        return Lines(*side.shape.lines(z))
+    return lines_around(z, side.activation.limits, side.activation.noise)
+
+
 def relax(linear: AffineMap, lines: Lines, x: Interval) -> RelaxedLayer:
     """The layer between lines, given bounds of what it reads."""
     magnitude = _magnitude(x)
@@ -128,12 +135,11 @@ def bounded_layers(sides: Sequence[Side], x: Interval) -> list[BoundedLayer]:
     """All layers of a real network that reads x, each substituted back to the input."""
     read, below, found = x, list[RelaxedLayer](), list[BoundedLayer]()
     for side in sides:
-        limits = side.activation.limits
         over_input = form(side.linear, below, read)
         pre = side.affine(read).interval.meet(mirrored(greatest(over_input, x)))
-        lines = lines_around(pre, limits)
+        lines = lines_of(side, pre)
         below.append(relax(side.linear, lines, read))
-        read = limits.of(pre)
+        read = side.image(pre)
         found.append(BoundedLayer(pre, read, lines, below[-1], over_input))
     return found
 
@@ -195,8 +201,9 @@ def form_error(linear: AffineMap, magnitude: FloatArray, rounding: FloatArray) -
 
 def _constant(lines: Lines, bias: FloatArray, penalty: FloatArray) -> FloatArray:
     """`t + s (b + p)`, widened for its own rounding and for that of the product it enters; (2, boxes, m)."""
-    magnitude = np.abs(lines.intercept) + lines.slope * (np.abs(bias) + penalty)
-    value = lines.intercept + lines.slope * bias + lines.slope * penalty
+    steepness = np.abs(lines.slope)
+    magnitude = np.abs(lines.intercept) + steepness * (np.abs(bias) + penalty)
+    value = lines.intercept + lines.slope * bias + steepness * penalty
     return value + gamma(2 * bias.shape[-1] + 16) * magnitude
 
 

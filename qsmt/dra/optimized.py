@@ -20,6 +20,7 @@ from qsmt.arith.outward import add_up
 from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.ascent import Schedule, ascend, closed_form
 from qsmt.dra.domain import BoolArray, Deadline, Effort, outward, scaled
+from qsmt.dra.held import Held, held
 from qsmt.dra.multipliers import Dual, Hidden, certified, dual, points
 from qsmt.dra.pairs import Form, Maps
 from qsmt.dra.splitting import search
@@ -81,15 +82,26 @@ def _layers(trace: Trace) -> tuple[list[Hidden], Maps]:
     trace.relaxed_pairs()
     layers = enumerate(zip(trace.layers, trace.regular, trace.problem.layers, strict=False))
     hidden = [
-        Hidden(trace.maps(i), trace.hexagons(i), facts, regular, layer.quantized)
+        Hidden(trace.maps(i), trace.hexagons(i), facts, regular, layer.quantized, _held(trace, i))
         for i, (facts, regular, layer) in layers
     ]
     return hidden, trace.maps(len(trace.layers))
 
 
+def _held(trace: Trace, i: int) -> Held | None:
+    """How a layer that is no clamp is held."""
+    if not trace.problem.layers[i].is_curved:
+        return None
+    return held(
+        trace.planes(i), trace.reference_lines(i), trace.known[i].difference, trace.known[i].reference
+    )
+
+
 def _undecided(trace: Trace, known: Pre) -> BoolArray:
-    """The neurons that may cross a limit of their activation in either network."""
+    """The neurons that may cross a limit of their activation in either network; all, if it is no clamp."""
     layer = trace.next
+    if layer.is_curved:
+        return np.ones(known.reference.lower.shape[-1], dtype=np.bool_)
     ours, theirs = layer.reference.activation, layer.quantized.activation
     s = scaled(known.quantized.interval, layer.quantized.pre_unit)
     noisy = Interval(s.lower + theirs.noise[0], s.upper + theirs.noise[1])

@@ -88,7 +88,7 @@ def conclude(run: Investigation, found: Search) -> None:
         SoundnessError: no box is open, and yet what is certified exceeds the claim.
     """
     run.trust += trust(found)
-    if found.settled:
+    if found.settled or (found.open_boxes == 0 and run.is_undecided):
         run.verify(run.trust)
     elif found.open_boxes == 0:
         raise SoundnessError(
@@ -121,8 +121,8 @@ def refusal(run: Investigation) -> str | None:
 def run_one_point(run: Investigation) -> tuple[str, dict[str, Any]]:
     """Stage: a region of a single input is decided by executing it."""
     execution = run.observe([run.problem.region.lower])[0]
-    values = execution.difference
-    run.certify(np.array([float_down(v) for v in values]), np.array([float_up(v) for v in values]))
+    ranges = [execution.range_of(i) for i in range(len(execution.difference))]
+    run.certify(np.array([float_down(v) for v, _ in ranges]), np.array([float_up(v) for _, v in ranges]))
     if run.decides and run.verdict is None:
         run.verify(["enumeration"])
     return "ran the only point", {"boxes": 0, "points": 1, "open": 0}

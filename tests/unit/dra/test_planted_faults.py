@@ -201,7 +201,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "lines without intercept": {"qsmt.dra.deeppoly._gap": lambda at, slope, clamp: 0 * (slope + at.lower)},
     "chords that are too flat": {"qsmt.dra.deeppoly._constant": lambda line, bias, _: line.slope * bias},
     "the quantized network's lines know no noise": {
-        "qsmt.dra.trace.lines_around": lambda z, limits, noise=(0.0, 0.0): deeppoly.lines_around(z, limits)
+        "qsmt.dra.trace.lines_of": lambda side, z: deeppoly.lines_around(z, side.activation.limits)
     },
     "the reference's form is not negated": {"qsmt.dra.domains._opposite": mirrored_rows},
     # joint back-substitution
