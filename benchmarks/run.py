@@ -15,11 +15,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.dra import loaded, noise_floor
 from benchmarks.registry import FAMILIES, Instance
 
 HEADER = (
-    f"{'instance':<62} {'verdict':<10} {'decided by':<26} {'certified':>11} {'witnessed':>11} {'ratio':>7} "
-    f"{'seconds':>8}"
+    f"{'instance':<62} {'verdict':<10} {'known':<10} {'decided by':<26} {'certified':>11} {'witnessed':>11} "
+    f"{'ratio':>7} {'seconds':>8}"
 )
 
 
@@ -45,9 +46,25 @@ def row(instance: Instance, report: dict[str, Any] | str) -> str:
         return f"{instance.name:<62} refused    {report}"
     certified = max(_magnitude(output["certified"]) for output in report["outputs"])
     witnessed = max(_magnitude(output["witnessed"] or [0, 0]) for output in report["outputs"])
+    ratio = certified / witnessed if witnessed else float("inf")
     return (
-        f"{instance.name:<62} {verdict(report):<10} {decided_by(report):<26} {certified:11.5g} {witnessed:11.5g} "
-        f"{certified / witnessed if witnessed else float('inf'):7.2f} {report['seconds']:8.2f}"
+        f"{instance.name:<62} {verdict(report):<10} {instance.known or '-':<10} {decided_by(report):<26} "
+        f"{certified:11.5g} {witnessed:11.5g} {ratio:7.2f} {report['seconds']:8.2f}"
+    )
+
+
+def remaining(instance: Instance, report: dict[str, Any] | str) -> str | None:
+    """Of `bound`, what dominates the gap that is left: what rounding does by itself, or boxes still open."""
+    if instance.problem is None or isinstance(report, str) or verdict(report) != "open":
+        return None
+    output = max(report["outputs"], key=lambda o: _magnitude(o["certified"]))
+    witnessed = output["witnessed"] or [0, 0]
+    gap = max(witnessed[0] - output["certified"][0], output["certified"][1] - witnessed[1])
+    noise = noise_floor(loaded(instance.problem), output["index"])
+    opened = next(stage["open"] for stage in report["stages"] if stage["name"] == "search")
+    return (
+        f"    left: {gap:.3g} of output {output['index']}, {opened:,} boxes open; the rounding of the neurons that "
+        f"can be active makes {noise / 2:.3g} to either side by itself, {noise / 2 / gap:.0%} of it"
     )
 
 
@@ -70,6 +87,13 @@ def _magnitude(ends: Sequence[float | None]) -> float:
     return max(float("inf") if end is None else abs(end) for end in ends)
 
 
+def compared(instance: Instance, report: dict[str, Any] | str) -> str | None:
+    """What was known beforehand of an instance, and what is found."""
+    if instance.known is None or isinstance(report, str):
+        return None
+    return f"known as {instance.known}: {verdict(report)}"
+
+
 def summary(reports: Sequence[dict[str, Any] | str]) -> str:
     """How many of each verdict, and the seconds they took."""
     found = [report for report in reports if not isinstance(report, str)]
@@ -88,8 +112,12 @@ def main(names: Sequence[str]) -> None:
         for instance in instances:
             reports.append(run(instance))
             print(row(instance, reports[-1]), flush=True)
+            if left := remaining(instance, reports[-1]):
+                print(left, flush=True)
         if reports:
-            print(f"{name}: {summary(reports)}\n", flush=True)
+            pairs = Counter(map(compared, instances, reports))
+            print(f"{name}: {summary(reports)}", flush=True)
+            print(*(f"  {count} {pair}" for pair, count in pairs.items() if pair), "", sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from qsmt.errors import MalformedModel
+from qsmt.frontend.onnx_activations import ACTIVATING
 from qsmt.frontend.onnx_affine import Computed, Lowering
 from qsmt.frontend.onnx_exact import BeyondLimits
 from qsmt.frontend.onnx_graph import Graph, Node, read_graph
@@ -15,9 +16,10 @@ from qsmt.frontend.onnx_ops import COMPUTING
 from qsmt.frontend.onnx_rules import Call, Operators, Tensor
 from qsmt.frontend.onnx_shape_ops import MOVING
 from qsmt.frontend.onnx_tensor import quoted, read_constant
+from qsmt.frontend.onnx_windows import WINDOWED
 from qsmt.ir.network import Network
 
-OPERATORS = Operators(MOVING, COMPUTING)
+OPERATORS = Operators(MOVING, COMPUTING, WINDOWED, ACTIVATING)
 
 
 def read_model(content: bytes, path: Path) -> Network:

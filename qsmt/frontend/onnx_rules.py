@@ -140,7 +140,7 @@ class Operators:
         return found
 
     def _unsupported(self, node: Node) -> UnsupportedOp:
-        what, hint = f"{node} is not supported", "read are fully connected networks with Relu or Clip"
+        what, hint = f"{node} is not supported", "docs/semantics.md lists what is read"
         if _is_quantized(node):
             what = f"{node} is quantized; ONNX networks that are already quantized are not read yet"
             hint = "give the float network and a quantization scheme"
