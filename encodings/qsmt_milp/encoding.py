@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from qsmt.encoding import Fidelity, Query
+from qsmt.encoding import Fidelity, Objective, Query
 from qsmt.errors import BackendError
 from qsmt.ir.ops import Op, label
 from qsmt.ir.types import Real
@@ -95,13 +95,28 @@ class MilpEncoding:
         if (obstacle := self.refuses(query)) is not None:
             raise BackendError(f"the milp encoding refuses this query: {obstacle}")
         problem, builder = query.problem, Builder()
+        aim, objective = put_goal(builder, query, self._put(builder, query))
+        put_threshold(builder, objective, limit=aim.limit)
+        model = builder.model(str(query), objective, aim.enough, bound=aim.bound, inputs=problem.input_size)
+        return MilpEncoded(problem, model, aim.fidelity)
+
+    def encode_objective(self, objective: Objective) -> MilpEncoded:
+        """The same rows without a threshold: to be maximised, from the given input on."""
+        query, builder = objective.query, Builder()
+        if (obstacle := self.refuses(query)) is not None:
+            raise BackendError(f"the milp encoding refuses this query: {obstacle}")
+        difference = self._put(builder, query)[query.output] * query.side
+        start = dict(enumerate(objective.start or ()))
+        size = query.problem.input_size
+        title = f"difference[{query.output}], side {query.side:+d}"
+        model = builder.model(title, difference, bound=objective.limit, inputs=size, start=start)
+        return MilpEncoded(query.problem, model, self.fidelity)
+
+    def _put(self, builder: Builder, query: Query) -> dict[int, Linear]:
         differences = put_differences(builder, query)
         if self._option == LINKS:
             put_links(builder, query)
-        aim, objective = put_goal(builder, query, differences)
-        put_threshold(builder, objective, limit=aim.limit)
-        model = builder.model(str(query), objective, aim.enough, bound=aim.bound)
-        return MilpEncoded(problem, model, aim.fidelity)
+        return differences
 
     def backends(self) -> Sequence[Backend[Any]]:
         """HiGHS first, unless there is a Gurobi without a limit on the size of models."""

@@ -52,6 +52,7 @@ class Report:
     layers: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     reason: str | None = None
+    trust: tuple[str, ...] = ()  # what bounds rest on besides the analysis and the execution of points
     versions: Mapping[str, str] = field(default_factory=versions)
     part: Part | None = None
 
@@ -85,6 +86,7 @@ class Report:
             stages=result.stages,
             notes=notes,
             reason=result.reason,
+            trust=result.trust,
         )
 
     @property
@@ -109,7 +111,7 @@ class Report:
             "witness": _witness(self),
             "trust": list(self.verdict.trust)
             if isinstance(self.verdict, Verified)
-            else _replayed(self.verdict),
+            else [*_replayed(self.verdict), *self.trust],
             "stages": [
                 {"name": s.name, "seconds": round(s.seconds, 6), "summary": s.summary, **s.figures}
                 for s in self.stages
