@@ -14,7 +14,7 @@ FITNESS := import sys, importlib.util as u; \
   else "cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)" if bare else None)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-without-gurobi lint type bench bench-dra bench-engine bench-scaling clean
+.PHONY: help venv demo test quick test-without-gurobi lint type bench bench-dra bench-engine bench-scaling bench-vnnlib clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -71,6 +71,9 @@ bench-dra: $(STAMP) ## the difference analysis: widths of every mode beside publ
 
 bench-engine: $(STAMP) ## the search: two processes against one, enumeration against bare products, 50 kills
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.engine
+
+bench-vnnlib: $(STAMP) ## VNN-LIB files: ACAS Xu in floats and in 8 to 16 bits, cart pole, lunar lander (hours)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.vnnlib
 
 bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (25 minutes)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md
