@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Format
 from qsmt.arith.rounding import Rounding
 from qsmt.errors import MalformedProblem
 from qsmt.ir.network import Layer, Network, layers
@@ -115,11 +115,11 @@ class Problem:
             MalformedProblem: the network reads codes, and x is no point of a grid.
         """
         kind = self.quantized.input.type.element
-        if not isinstance(kind, Fixed):
+        if not isinstance(kind, Format):
             return self.reference_input(x)
         if self.region.model is InputModel.GRID:
             return _codes(x)
-        return tuple(Fraction(kind.encode(v, INPUT_ROUNDING)) for v in self.reference_input(x))
+        return tuple(Fraction(kind.read(v)) for v in self.reference_input(x))
 
 
 def _codes(x: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
@@ -170,7 +170,7 @@ def _check_region(problem: Problem) -> None:
             raise MalformedProblem(f"input {i} runs from {low} to {high}, but a grid has integer ends")
         if (
             region.model is InputModel.GRID
-            and isinstance(kind, Fixed)
+            and isinstance(kind, Format)
             and not kind.min <= low <= high <= kind.max
         ):
             raise MalformedProblem(

@@ -65,4 +65,5 @@ def _clamp(circuit: Circuit, op: Clamp, x: list[Linear], name: str) -> list[Line
 
 @INTEGER.register(Requantize)
 def _requantize(circuit: Circuit, op: Requantize, x: list[Linear], name: str) -> list[Linear]:
-    return [requantized(circuit, op.rule, v, f"{name}.{i}") for i, v in enumerate(x)]
+    pairs = zip(op.rules, x, strict=True)
+    return [requantized(circuit, rule, v, f"{name}.{i}") for i, (rule, v) in enumerate(pairs)]

@@ -112,7 +112,11 @@ def _clamp(op: Clamp, x: Range) -> Range:
 @RULES.register(Requantize)
 def _requantize(op: Requantize, x: Range) -> Range:
     """By the images of both ends; of a rule that is not monotone there, this is not the range (see below)."""
-    return Range(*(exact_array(map(op.rule.apply, end), end.shape) for end in (x.lower, x.upper)))
+
+    def applied(end: ExactArray) -> ExactArray:
+        return exact_array((rule.apply(v) for rule, v in zip(op.rules, end, strict=True)), end.shape)
+
+    return Range(applied(x.lower), applied(x.upper))
 
 
 def _product(weight: ExactArray, bias: ExactArray, x: Range) -> Range:
@@ -154,8 +158,8 @@ def _overflow(op: Op, x: Range, out: Range) -> Iterator[str]:
 
 
 def _is_monotone(op: Requantize, x: Range) -> bool:
-    pairs = zip(x.lower, x.upper, strict=True)
-    return all(op.rule.is_monotone(low, high) for low, high in pairs)
+    triples = zip(op.rules, x.lower, x.upper, strict=True)
+    return all(rule.is_monotone(low, high) for rule, low, high in triples)
 
 
 def excess(name: str, known: Range) -> Iterator[str]:

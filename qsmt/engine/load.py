@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import assert_never
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Fixed, Format
 from qsmt.errors import MalformedProblem
 from qsmt.frontend.base import load_network
 from qsmt.frontend.fixed_point import ActivationRanges, QuantizationReport, quantize
@@ -103,7 +103,7 @@ def _input_kind(scheme: FixedPointScheme, model: InputModel) -> Fixed | None:
 def _input_scale(file: ProblemFile, kind: ElementType | None) -> Fraction:
     if file.input_scale is not None:
         return file.input_scale
-    return kind.scale if file.region.model is InputModel.GRID and isinstance(kind, Fixed) else Fraction(1)
+    return kind.scale if file.region.model is InputModel.GRID and isinstance(kind, Format) else Fraction(1)
 
 
 # --- flags ----------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def _relation(box: Box, kind: ElementType, *, model: InputModel) -> tuple[Region
     """The region of a real box, and the scale with which the reference reads its points."""
     if model is InputModel.CONTINUOUS:
         return Region(model, box.lower, box.upper), Fraction(1)
-    if not isinstance(kind, Fixed):
+    if not isinstance(kind, Format):
         what = "two float networks have no grid of input codes"
         raise MalformedProblem(what, where="--input-model", hint="use --input-model continuous")
     return codes_within(box, kind), kind.scale

@@ -17,20 +17,23 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.fixed import Format, Overflow, Quantized
 from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, float_up, gamma, inflate, up
 from qsmt.arith.real import FloatArray
 from qsmt.arith.requantize import Requantization, Shift
 from qsmt.arith.rounding import Rounding
+from qsmt.arith.runtime_kinds import stacked
 from qsmt.interp import quantized
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
-from qsmt.problem import INPUT_ROUNDING, InputModel, Problem
+from qsmt.problem import InputModel, Problem
 
 EXACT_BITS: tuple[tuple[type[np.floating[Any]], int], ...] = ((np.float32, 22), (np.float64, 51))
 """Integers of this many bits survive a halving and an added half without rounding."""
+
+HALF = Fraction(1, 2)
 
 TABLE_LIMIT = 2**16
 """The most thresholds a requantization is tabulated with."""
@@ -193,9 +196,9 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
 def _bits(op: Affine | Requantize) -> int:
     """How many bits hold every operand, product and partial sum, in any order, and every result."""
     if isinstance(op, Requantize):
-        return op.rule.target.bits + 1
+        return op.target.bits + 1
     x, acc = op.x.type.element, op.out.type.element
-    assert isinstance(x, Fixed) and isinstance(acc, Accumulator)
+    assert isinstance(x, Format) and isinstance(acc, Accumulator)
     weight, bias = op.integers
     largest = np.abs(weight).sum(axis=1) * max(abs(x.min), x.max) + np.abs(bias)
     return max(int(largest.max()).bit_length() + 1, x.bits + 1, acc.bits)
@@ -213,23 +216,27 @@ def _exact_side(problem: Problem, points: FloatArray) -> Enclosure:
 def _input_codes(problem: Problem, points: FloatArray) -> FloatArray:
     """The input codes; a tie of the input quantizer that doubles cannot tell is decided exactly."""
     kind = problem.quantized.input.type.element
-    if problem.region.model is InputModel.GRID or not isinstance(kind, Fixed):
+    if problem.region.model is InputModel.GRID or not isinstance(kind, Format):
         return points
+    if problem.input_scale == 1 and isinstance(kind, Quantized):
+        return kind.read_array(points)
     ratio = problem.input_scale / kind.scale
     position = points * float(ratio)
     codes = np.clip(np.rint(position), kind.min, kind.max)
-    near_tie = np.abs(position - np.floor(position) - 0.5) <= np.spacing(np.abs(position)) * 4
+    doubt = np.spacing(np.abs(position)) * 4 + float(2 * (kind.read_noise - HALF))
+    near_tie = np.abs(position - np.floor(position) - 0.5) <= doubt
     for index in np.argwhere(near_tie):
         value = Fraction(float(points[tuple(index)])) * problem.input_scale
-        codes[tuple(index)] = float(kind.encode(value, INPUT_ROUNDING))
+        codes[tuple(index)] = float(kind.read(value))
     return codes
 
 
 def _values(network: Network, codes: FloatArray) -> Enclosure:
     kind = network.output.type.element
     assert not isinstance(kind, Real), f"@{network.name} is not an integer network"
-    values = codes * float(kind.scale)
-    exact = kind.scale.numerator == 1 and (kind.scale.denominator & (kind.scale.denominator - 1)) == 0
+    scale = kind.scale
+    values = codes * float(scale)
+    exact = scale.numerator == 1 and (scale.denominator & (scale.denominator - 1)) == 0
     magnitude = _largest(values)
     return Enclosure(values, np.zeros_like(magnitude) if exact else 2 * np.spacing(magnitude))
 
@@ -264,7 +271,7 @@ def _code_relu(_: Relu, __: type[np.floating[Any]]) -> CodeStep:
 @CODE_RULES.register(Clamp)
 def _code_clamp(op: Clamp, _: type[np.floating[Any]]) -> CodeStep:
     kind = op.out.type.element
-    assert isinstance(kind, Fixed | Accumulator)
+    assert isinstance(kind, Format | Accumulator)
     low = kind.min if op.lower is None else max(int(op.lower), kind.min)
     high = kind.max if op.upper is None else min(int(op.upper), kind.max)
     return lambda codes: _clipped(codes, float(low), float(high))
@@ -299,8 +306,10 @@ _ROUND: dict[Rounding, Callable[[Codes], Codes]] = {
 
 @CODE_RULES.register(Requantize)
 def _code_requantize(op: Requantize, precision: type[np.floating[Any]]) -> CodeStep:
+    if op.runtime_kinds:
+        return _as_the_runtime(op, precision)
     rule, source = op.rule, op.x.type.element
-    assert isinstance(source, Fixed | Accumulator)
+    assert isinstance(source, Format | Accumulator)
     limit = dict(EXACT_BITS)[precision]
     if (
         isinstance(rule.kind, Shift)
@@ -312,6 +321,11 @@ def _code_requantize(op: Requantize, precision: type[np.floating[Any]]) -> CodeS
         return _tabulated(rule, source.min, source.max)
     apply = np.frompyfunc(lambda code: float(rule.apply(int(code))), 1, 1)
     return lambda codes: np.asarray(apply(codes), dtype=precision)
+
+
+def _as_the_runtime(op: Requantize, precision: type[np.floating[Any]]) -> CodeStep:
+    rule, low, high = stacked(op.runtime_kinds), op.target.min, op.target.max
+    return lambda codes: np.clip(rule(codes.astype(np.int64)), low, high).astype(precision)
 
 
 def _shifted(rule: Requantization, kind: Shift) -> CodeStep:

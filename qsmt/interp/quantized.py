@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qsmt.arith.real import ExactArray
+from qsmt.arith.real import ExactArray, exact_array
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
 from qsmt.ir.rules import Rules
@@ -60,4 +60,5 @@ def _clamp(op: Clamp, x: ExactArray) -> ExactArray:
 
 @RULES.register(Requantize)
 def _requantize(op: Requantize, x: ExactArray) -> ExactArray:
-    return np.asarray(np.frompyfunc(op.rule.apply, 1, 1)(x), dtype=object)
+    columns = [[rule.apply(code) for code in x[:, i]] for i, rule in enumerate(op.rules)]
+    return exact_array((code for row in zip(*columns, strict=True) for code in row), x.shape)
