@@ -27,7 +27,7 @@ import numpy as np
 
 from qsmt.arith.fixed import Fixed, Quantized
 from qsmt.arith.real import IntArray
-from qsmt.arith.runtime_kinds import RuntimeKind, stacked
+from qsmt.arith.runtime_kinds import RuntimeKind, Table, stacked
 
 _SLACK = 2.0**-48
 """Relative to a level: the errors of M, of its product with a threshold and of a difference are 2**-53 each."""
@@ -57,6 +57,9 @@ def noise_of(
 ) -> tuple[Fraction, Fraction]:
     """`(low, high)` for all of the kinds, each with its exact multiplier, in units of the result."""
     pairs = list(dict.fromkeys(zip(kinds, ratios, strict=True)))
+    if any(isinstance(kind, Table) for kind in kinds):
+        tables = [_of_table(kind, ratio, target) for kind, ratio in pairs if isinstance(kind, Table)]
+        return min(low for low, _ in tables), max(high for _, high in tables)
     kinds, multipliers = [kind for kind, _ in pairs], np.array([float(ratio) for _, ratio in pairs])
     levels = np.arange(target.min + 1, target.max + 1)
     t = thresholds(kinds, levels, reach)
@@ -67,6 +70,17 @@ def noise_of(
     below = min(below, np.where(last < target.max, last - reach[1] * multipliers, 0.0).min())
     slack = 4 * _SLACK * (float(np.abs(levels).max()) + 1 + max(above, -below))
     return -Fraction(-float(below) + slack), Fraction(float(above) + slack)
+
+
+def _of_table(kind: Table, ratio: Fraction, target: Fixed | Quantized) -> tuple[Fraction, Fraction]:
+    """The same of the accumulators that a table is about: its first, and every so many."""
+    apart = [
+        (target.saturated(code), target.saturated(code) - (kind.first + i * kind.step) * ratio)
+        for i, code in enumerate(kind.codes)
+    ]
+    below = [d for code, d in apart if code < target.max]
+    above = [d for code, d in apart if code > target.min]
+    return min([*below, Fraction(0)]), max([*above, Fraction(0)])
 
 
 def _results(kinds: Sequence[RuntimeKind], target: Fixed | Quantized, acc: int) -> IntArray:

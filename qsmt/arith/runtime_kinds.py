@@ -9,7 +9,8 @@
 
 SRDHM(a, q) = (a * q + 2**30) >> 31, the saturating rounding doubling high multiplication. Each kind has two
 forms: `rounded(acc)` on Python integers, which defines it, and `stacked`, the same for arrays of integers.
-Codes are centred: zero points are added after rounding and saturation, and take no part in either. Which runtime does what was measured (docs/semantics.md).
+Codes are centred: zero points are added after rounding and saturation, and take no part in either. Which
+runtime does what was measured (docs/semantics.md).
 """
 
 from __future__ import annotations

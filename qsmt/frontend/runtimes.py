@@ -1,0 +1,69 @@
+"""The runtimes whose arithmetic a quantized file can be read with: how each scales an accumulator.
+
+A quantized model file has no single integer semantics, so the runtime is an input of the question
+(docs/semantics.md says what was measured). Given the single-precision scales of a layer, each runtime makes
+its own multiplier, and rounds in its own way:
+
+    onnxruntime, tflite-xnnpack   fl(fl(s_x * s_w) / s_y), single precision throughout
+    tflite-reference              double precision: a dense layer multiplies doubles, a convolution by 31 bits
+    cmsis-nn                      31-bit multiplier, two roundings (gemmlowp)
+    ideal                         the exact ratio, rounded half to even
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fractions import Fraction
+from math import frexp
+
+from qsmt.arith import single
+from qsmt.arith.requantize import Rational, RequantKind
+from qsmt.arith.rounding import Rounding
+from qsmt.arith.runtime_kinds import DoubleAway, F32Mul, F64Mul
+
+
+class Runtime(StrEnum):
+    """Whose integer arithmetic a quantized file means."""
+
+    ONNXRUNTIME = "onnxruntime"
+    TFLITE_XNNPACK = "tflite-xnnpack"
+    TFLITE_REFERENCE = "tflite-reference"
+    CMSIS_NN = "cmsis-nn"
+    IDEAL = "ideal"
+
+    @property
+    def says(self) -> str:
+        """One line for reports."""
+        return _SAYS[self]
+
+    def kind(self, x: Fraction, w: Fraction, y: Fraction, *, dense: bool) -> RequantKind:
+        """How an accumulator of unit `x * w` becomes a code of unit `y`; all three are single-precision numbers.
+
+        Raises:
+            ValueError, OverflowError: the multiplier is beyond what the runtime can represent.
+        """
+        match self:
+            case Runtime.ONNXRUNTIME | Runtime.TFLITE_XNNPACK:
+                return F32Mul(single.quotient(single.product(float(x), float(w)), float(y)))
+            case Runtime.TFLITE_REFERENCE if dense:
+                return F64Mul(float(x) * float(w) / float(y))
+            case Runtime.TFLITE_REFERENCE | Runtime.CMSIS_NN:
+                return DoubleAway(*fixed_point(float(x) * float(w) / float(y)))
+            case Runtime.IDEAL:
+                return Rational(x * w / y, Rounding.HALF_EVEN)
+
+
+_SAYS = {
+    Runtime.ONNXRUNTIME: "onnxruntime on x86-64, graph optimization on: its fused integer kernels",
+    Runtime.TFLITE_XNNPACK: "LiteRT with XNNPACK, single-precision requantization",
+    Runtime.TFLITE_REFERENCE: "LiteRT's reference kernels",
+    Runtime.CMSIS_NN: "CMSIS-NN and TFLite Micro, 31-bit multipliers rounded twice",
+    Runtime.IDEAL: "no runtime: exact multipliers, rounded half to even",
+}
+
+
+def fixed_point(multiplier: float) -> tuple[int, int]:
+    """`(q, e)` with multiplier ~ q * 2**(e - 31), as TFLite's QuantizeMultiplier computes them."""
+    fraction, exponent = frexp(multiplier)
+    q = int(fraction * 2**31 + 0.5)  # exact: a double has 53 bits
+    return (q, exponent) if q < 2**31 else (q // 2, exponent + 1)
