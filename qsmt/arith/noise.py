@@ -1,6 +1,7 @@
 """How far a runtime's requantization is from the exact multiple of the accumulator, from its thresholds.
 
-Let y = apply(acc) with saturation to [lo, hi], M the exact multiplier (the ratio of the units), and
+Let y = apply(acc), which lies in [lo, hi] (a format's range, or a table's), M the exact multiplier (the ratio
+of the units), and
 
     t_k = min {acc in reach : apply(acc) >= k}          for lo < k <= hi.
 
@@ -25,7 +26,6 @@ from fractions import Fraction
 
 import numpy as np
 
-from qsmt.arith.fixed import Fixed, Quantized
 from qsmt.arith.real import IntArray
 from qsmt.arith.runtime_kinds import RuntimeKind, Table, stacked
 
@@ -52,38 +52,37 @@ def thresholds(kinds: Sequence[RuntimeKind], levels: IntArray, reach: tuple[int,
 def noise_of(
     kinds: Sequence[RuntimeKind],
     ratios: Sequence[Fraction],
-    target: Fixed | Quantized,
+    limits: tuple[int, int],
     reach: tuple[int, int],
 ) -> tuple[Fraction, Fraction]:
     """`(low, high)` for all of the kinds, each with its exact multiplier, in units of the result."""
     pairs = list(dict.fromkeys(zip(kinds, ratios, strict=True)))
     if any(isinstance(kind, Table) for kind in kinds):
-        tables = [_of_table(kind, ratio, target) for kind, ratio in pairs if isinstance(kind, Table)]
+        tables = [_of_table(kind, ratio, limits) for kind, ratio in pairs if isinstance(kind, Table)]
         return min(low for low, _ in tables), max(high for _, high in tables)
     kinds, multipliers = [kind for kind, _ in pairs], np.array([float(ratio) for _, ratio in pairs])
-    levels = np.arange(target.min + 1, target.max + 1)
+    levels = np.arange(limits[0] + 1, limits[1] + 1)
     t = thresholds(kinds, levels, reach)
     reached, inside = t <= reach[1], t > reach[0]
-    k, last = levels[:, None].astype(np.float64), _results(kinds, target, reach[1])
+    k, last = levels[:, None].astype(np.float64), _results(kinds, limits, reach[1])
     above = np.where(reached, k - t * multipliers, 0.0).max(initial=0.0)
     below = np.where(reached & inside, (k - 1) - (t - 1) * multipliers, 0.0).min(initial=0.0)
-    below = min(below, np.where(last < target.max, last - reach[1] * multipliers, 0.0).min())
+    below = min(below, np.where(last < limits[1], last - reach[1] * multipliers, 0.0).min())
     slack = 4 * _SLACK * (float(np.abs(levels).max()) + 1 + max(above, -below))
     return -Fraction(-float(below) + slack), Fraction(float(above) + slack)
 
 
-def _of_table(kind: Table, ratio: Fraction, target: Fixed | Quantized) -> tuple[Fraction, Fraction]:
+def _of_table(kind: Table, ratio: Fraction, limits: tuple[int, int]) -> tuple[Fraction, Fraction]:
     """The same of the accumulators that a table is about: its first, and every so many."""
-    apart = [
-        (target.saturated(code), target.saturated(code) - (kind.first + i * kind.step) * ratio)
-        for i, code in enumerate(kind.codes)
-    ]
-    below = [d for code, d in apart if code < target.max]
-    above = [d for code, d in apart if code > target.min]
+    low, high = limits
+    codes = [min(max(code, low), high) for code in kind.codes]
+    apart = [(code, code - (kind.first + i * kind.step) * ratio) for i, code in enumerate(codes)]
+    below = [d for code, d in apart if code < high]
+    above = [d for code, d in apart if code > low]
     return min([*below, Fraction(0)]), max([*above, Fraction(0)])
 
 
-def _results(kinds: Sequence[RuntimeKind], target: Fixed | Quantized, acc: int) -> IntArray:
+def _results(kinds: Sequence[RuntimeKind], limits: tuple[int, int], acc: int) -> IntArray:
     """What each kind makes of one accumulator, saturated."""
     rule: Callable[[IntArray], IntArray] = stacked(kinds)
-    return np.clip(rule(np.full(len(kinds), acc, dtype=np.int64)), target.min, target.max)
+    return np.clip(rule(np.full(len(kinds), acc, dtype=np.int64)), *limits)

@@ -41,7 +41,6 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qsmt.arith.fixed import Overflow
 from qsmt.arith.outward import add_down, add_up, float_down, float_up
 from qsmt.arith.real import FloatArray
 from qsmt.arith.units import Unit, common
@@ -113,21 +112,19 @@ def _clamp_op(op: Clamp, before: Formula) -> Formula:
 
 @FORMULAS.register(Requantize)
 def _requantize(op: Requantize, before: Formula) -> Formula:
-    scale, target = one_unit(op.out), op.target
+    scale, (least, greatest) = one_unit(op.out), op.limits
     low, high = op.noise
 
     def moved(limit: Fraction | None) -> Fraction | None:
         return None if limit is None else _limit_after(op, limit) * scale
 
-    symmetric = op.overflow is Overflow.SATURATE_SYMMETRIC and target.signed
-    least = -target.max if symmetric else target.min
     noisy = Formula(
         moved(before.lower),
         moved(before.upper),
         before.noise_low + low * scale,
         before.noise_high + high * scale,
     )
-    return noisy.clamped(least * scale, target.max * scale)
+    return noisy.clamped(least * scale, greatest * scale)
 
 
 def _limit_after(op: Requantize, limit: Fraction) -> int:

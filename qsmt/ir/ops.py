@@ -16,7 +16,7 @@ from qsmt.arith.fixed import Fixed, Format, Overflow, Quantized
 from qsmt.arith.noise import noise_of
 from qsmt.arith.real import ExactArray, IntArray, RealTensor, exact_array
 from qsmt.arith.requantize import RUNTIME_KINDS, Requantization, RequantKind
-from qsmt.arith.runtime_kinds import RuntimeKind
+from qsmt.arith.runtime_kinds import RuntimeKind, Table
 from qsmt.arith.units import Unit, each
 from qsmt.ir.types import Accumulator, Real, TensorType, units_of
 
@@ -171,7 +171,18 @@ class Requantize:
         assert not isinstance(source, Real)
         ratios, count = each(self.ratio, self.out.size), self.out.size
         all_kinds = kinds if len(kinds) == count else kinds * count
-        return noise_of(all_kinds, ratios, self.target, (source.min, source.max))
+        return noise_of(all_kinds, ratios, self.limits, (source.min, source.max))
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The least and the greatest result that overflow, or a table, leaves."""
+        low, high = self.target.min, self.target.max
+        if self.overflow is Overflow.SATURATE_SYMMETRIC and self.target.signed:
+            low = -high
+        tables = [kind.codes for kind in self.runtime_kinds if isinstance(kind, Table)]
+        if tables:
+            low, high = max(low, min(map(min, tables))), min(high, max(map(max, tables)))
+        return low, high
 
 
 Op: TypeAlias = Affine | Relu | Clamp | Requantize
