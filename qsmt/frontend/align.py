@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 
@@ -106,15 +107,15 @@ def _identity(affine: Affine, k: int) -> Const:
     )
 
 
-def _explain(ours: Sequence[Layer], theirs: Sequence[Layer], at: int, k: int) -> None:
+def _explain(ours: Sequence[Layer], theirs: Sequence[Layer], at: int, k: int) -> NoReturn:
     """Which layers do not match."""
+    a, b = (_named(ours, at, "reference"), _named(theirs, k, "quantized network"))
+    what = f"the reference has {len(ours)} layers, the quantized network {len(theirs)}: {a}, {b}"
+    sizes = [", ".join(str(layer.pre.size) for layer in found) for found in (ours, theirs)]
+    raise MalformedProblem(what, hint=f"their layers have {sizes[0]}, and {sizes[1]} neurons")
 
-    def named(found: Sequence[Layer], i: int, whose: str) -> str:
-        if i >= len(found):
-            return f"the {whose} has no layer {i}"
-        return f"layer {i} of the {whose} (%{found[i].pre.name}) has {found[i].pre.size} neurons"
 
-    what = f"{named(ours, at, 'reference')}, but {named(theirs, k, 'quantized network')}"
-    sizes = [[layer.pre.size for layer in found] for found in (ours, theirs)]
-    hint = f"the layers are {sizes[0]} and {sizes[1]}"
-    raise MalformedProblem(what, hint=hint)
+def _named(found: Sequence[Layer], i: int, whose: str) -> str:
+    if i >= len(found):
+        return f"the {whose} has no layer {i}"
+    return f"layer {i} of the {whose} (%{found[i].pre.name}) has {found[i].pre.size} neurons"

@@ -213,7 +213,8 @@ class CodeLowering:
 
     def network(self, output: Codes) -> Network:
         """The network that ends with this tensor, verified."""
-        assert self._source is not None
+        if self._source is None or not self._ops:
+            raise Branches("has no integer layer")
         if output.value != self.last:
             raise Branches("is not what the last layer computes")
         if not np.array_equal(output.index.ravel(), np.arange(output.value.size)):

@@ -210,6 +210,12 @@ class _Evaluation:
             return self._lowering.network(self._output())
         except BeyondLimits as error:
             raise MalformedModel(f"{at} needs {error}", where=self._graph.path) from None
+        except MalformedModel as error:  # of the verifier, which knows no file
+            if str(error.where).startswith(str(self._graph.path)):
+                raise
+            raise MalformedModel(
+                error.what, where=f"{self._graph.path}, {error.where}", hint=error.hint
+            ) from None
         except Branches as error:
             if isinstance(at, Node):
                 at.refuse(str(error))

@@ -16,10 +16,14 @@ from enum import StrEnum
 from fractions import Fraction
 from math import frexp
 
+import numpy as np
+
 from qsmt.arith import single
 from qsmt.arith.requantize import Rational, RequantKind
 from qsmt.arith.rounding import Rounding
 from qsmt.arith.runtime_kinds import DoubleAway, F32Mul, F64Mul
+from qsmt.ir.network import Network
+from qsmt.ir.ops import Affine
 
 
 class Runtime(StrEnum):
@@ -54,12 +58,43 @@ class Runtime(StrEnum):
 
 
 _SAYS = {
-    Runtime.ONNXRUNTIME: "onnxruntime on x86-64, graph optimization on: its fused integer kernels",
-    Runtime.TFLITE_XNNPACK: "LiteRT with XNNPACK, single-precision requantization",
+    Runtime.ONNXRUNTIME: "fused integer kernels, x86-64",
+    Runtime.TFLITE_XNNPACK: "LiteRT with XNNPACK",
     Runtime.TFLITE_REFERENCE: "LiteRT's reference kernels",
-    Runtime.CMSIS_NN: "CMSIS-NN and TFLite Micro, 31-bit multipliers rounded twice",
-    Runtime.IDEAL: "no runtime: exact multipliers, rounded half to even",
+    Runtime.CMSIS_NN: "31-bit multipliers, rounded twice, as in TFLite Micro",
+    Runtime.IDEAL: "exact multipliers, rounded half to even",
 }
+
+
+def remarks(network: Network) -> tuple[str, ...]:
+    """What a user should know of how a quantized file was read; nothing of a network that spells itself out."""
+    if network.runtime not in list(Runtime) or network.is_real:
+        return ()
+    runtime = Runtime(network.runtime)
+    says = f"quantized network as {runtime} runs it: {runtime.says}"
+    if runtime is not Runtime.ONNXRUNTIME:
+        return (says,)
+    saturating = sum(_saturates_pairs(op) for op in network.ops if isinstance(op, Affine))
+    where = "" if saturating == 1 else "s"
+    note = f"not on CPUs without VNNI: there, sums in {saturating} layer{where} may saturate at 16 bits"
+    return (says, note) if saturating else (says,)
+
+
+def _saturates_pairs(op: Affine) -> bool:
+    """May two products of unsigned and signed bytes exceed 16 bits? vpmaddubsw adds them in pairs, saturating.
+
+    Of whatever order the weights have in memory: the two largest of one sign.
+    """
+    weight = op.weight.codes
+    if weight.shape[1] < 2 or np.abs(weight).max(initial=0) > BYTE:
+        return False
+    extremes = np.sort(weight, axis=1)
+    most, least = extremes[:, -2:].clip(0).sum(axis=1).max(), extremes[:, :2].clip(None, 0).sum(axis=1).min()
+    return bool(255 * most > 2**15 - 1 or 255 * least < -(2**15))
+
+
+BYTE = 128
+"""Weights of 8 bits; a table's factors are larger."""
 
 
 def fixed_point(multiplier: float) -> tuple[int, int]:

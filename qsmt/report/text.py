@@ -115,7 +115,8 @@ def _witness(witness: Witness, problem: Problem) -> Table:
     codes = problem.quantized_input(witness.input)
     table.add_row("input", _vector(witness.input))
     if isinstance(kind, Format):
-        table.add_row("as codes", _vector(codes), str(kind)) if codes != witness.input else None
+        stored = tuple(code + kind.zero_point for code in codes)
+        table.add_row("as codes", _vector(stored), str(kind)) if stored != witness.input else None
     table.add_row("reads as", _vector(problem.reference_input(witness.input)))
     table.add_row("reference", _vector(witness.reference))
     table.add_row("quantized", _vector(witness.quantized))
