@@ -11,6 +11,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from math import floor
@@ -72,17 +73,29 @@ bound = "0.05"
 """
 
 
-def acas_tasks(data: Path) -> Iterator[tuple[str, str]]:
-    """All 300 tasks of network 1_1: (name, problem file)."""
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One published problem: its name, its problem file, and the verdict that is known from elsewhere, if any."""
+
+    name: str
+    problem: str
+    known: str | None = None
+
+
+def acas_tasks(data: Path) -> Iterator[Task]:
+    """All 300 tasks of network 1_1; known is what full enumeration of the smaller boxes has found."""
+    maxima = {
+        (row["fixpoint"], row["eps"], row["Q"]): Fraction(row["max_abs_err"])
+        for row in _rows(data / "acasxu" / "qebverif_fp_exact.csv")
+    }
     network = data / "acasxu" / "onnx" / "ACASXU_run2a_1_1_batch_2000.onnx"
     ranges = _input_ranges(data / "acasxu" / "normalization.json")
     for (point, center), radius, bits, bound in product(ACAS_CENTERS.items(), ACAS_RADII, BITS, ACAS_BOUNDS):
         lower, upper = acas_box(center, radius, ranges)
-        region = f"lower = {lower}\nupper = {upper}"
-        yield (
-            f"point {point}, radius {radius}, {bits} bits, bound {bound}",
-            _acas_problem(network, bits, region, bound),
-        )
+        problem = _acas_problem(network, bits, f"lower = {lower}\nupper = {upper}", bound)
+        greatest = maxima.get((str(point), radius, str(bits)))
+        known = None if greatest is None else "verified" if greatest <= Fraction(bound) else "falsified"
+        yield Task(f"point {point}, radius {radius}, {bits} bits, bound {bound}", problem, known)
 
 
 def acas_analysis_tasks(data: Path, network: str) -> Iterator[tuple[str, int, str]]:
@@ -94,15 +107,16 @@ def acas_analysis_tasks(data: Path, network: str) -> Iterator[tuple[str, int, st
         yield radius, bits, _acas_problem(path, bits, f"lower = {lower}\nupper = {upper}", "1")
 
 
-def acas_property_tasks(data: Path) -> Iterator[tuple[str, str]]:
-    """The boxes of ACAS Xu properties 3 and 4, by network 1_1 in 8 and 10 bits: (name, problem file)."""
+def acas_property_tasks(data: Path) -> Iterator[Task]:
+    """The boxes of ACAS Xu properties 3 and 4, by network 1_1 in 8 and 10 bits."""
     folder = data / "acasxu"
     network = folder / "onnx" / "ACASXU_run2a_1_1_batch_2000.onnx"
     for number, bits, bound in product((3, 4), (8, 10), ACAS_BOUNDS):
         ends = _vnnlib_box(folder / "vnnlib" / f"prop_{number}.vnnlib")
         lower, upper = ([_code(pair[side]) for pair in ends] for side in (0, 1))
         region = f"lower = {lower}\nupper = {upper}"
-        yield f"property {number}, {bits} bits, bound {bound}", _acas_problem(network, bits, region, bound)
+        problem = _acas_problem(network, bits, region, bound)
+        yield Task(f"property {number}, {bits} bits, bound {bound}", problem)
 
 
 def _acas_problem(network: Path, bits: int, region: str, bound: str) -> str:
@@ -147,11 +161,20 @@ def _input_ranges(file: Path) -> list[tuple[Fraction, Fraction]]:
     return [((Fraction(a) - mean) / width, (Fraction(b) - mean) / width) for a, b, mean, width in columns]
 
 
-def mnist_tasks(data: Path) -> Iterator[tuple[str, str]]:
-    """P1 and P2 on the 30 published images, around each by 3, the predicted class: (name, problem file)."""
+def mnist_tasks(data: Path) -> Iterator[Task]:
+    """P1 and P2 on the 30 published images, around each by 3, the predicted class.
+
+    Known is the verdict of QEBVerif with all it has: 3600 s on 24 threads of Gurobi.
+    """
+    known = {
+        (row["network"], row["mnist_test_id"], row["bits"], row["error_bound"]): row["verdict"]
+        for row in _rows(data / "qebverif" / "published_verdicts.csv")
+        if row["method"] == "dra+milp+diff"
+    }
     for name, image, bits, bound in product(("P1", "P2"), mnist_images(data), BITS, MNIST_BOUNDS):
         problem = mnist_problem(data, name, image, bits=bits, bound=bound)
-        yield f"{name}, image {image[0]}, {bits} bits, bound {bound}", problem
+        verdict = known.get((name, image[0], str(bits), bound))
+        yield Task(f"{name}, image {image[0]}, {bits} bits, bound {bound}", problem, verdict)
 
 
 def mnist_images(data: Path) -> list[list[str]]:
@@ -174,10 +197,14 @@ def mnist_problem(data: Path, network: str, image: Sequence[str], *, bits: int, 
     )
 
 
-def pair_tasks(data: Path) -> Iterator[tuple[str, str]]:
-    """The six pairs of float networks: (name, problem file)."""
+def pair_tasks(data: Path) -> Iterator[Task]:
+    """The six pairs of float networks."""
     folder = data / "acasxu_pairs"
     for name, percent in PAIRS.items():
         stem = f"ACASXU_run2a_{name}_batch_2000"
         text = PAIR.format(reference=folder / f"{stem}.onnx", other=folder / f"{stem}_pruned{percent}.onnx")
-        yield f"{name}, {percent} % pruned", text
+        yield Task(f"{name}, {percent} % pruned", text)
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.read_text().splitlines()))

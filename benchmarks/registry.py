@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.published import acas_property_tasks, acas_tasks, mnist_tasks, pair_tasks
+from benchmarks.published import Task, acas_property_tasks, acas_tasks, mnist_tasks, pair_tasks
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -20,13 +20,23 @@ PUBLIC = ROOT.parent / "shared" / "data"
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One run of a command: its family, a name, its arguments, and the problem file it needs, if any."""
+    """One run of a command: its family, a name, its arguments, and the problem file it needs, if any.
+
+    `known` is the verdict that is known from elsewhere.
+    """
 
     family: str
     name: str
     arguments: tuple[str, ...]
     command: str = "check"
     problem: str | None = None
+    known: str | None = None
+
+    @staticmethod
+    def of_task(family: str, task: Task, *, seconds: int) -> Instance:
+        """The check of a published problem, within so many seconds."""
+        flags = ("--timeout", str(seconds))
+        return Instance(family, task.name, flags, problem=task.problem, known=task.known)
 
 
 def pendulum() -> Iterator[Instance]:
@@ -80,27 +90,27 @@ def arch() -> Iterator[Instance]:
 
 def acas() -> Iterator[Instance]:
     """The 300 published fixed-point tasks of ACAS Xu network 1_1."""
-    for name, text in acas_tasks(PUBLIC) if (PUBLIC / "acasxu").is_dir() else ():
-        yield Instance("acas", name, ("--timeout", "60"), problem=text)
+    for task in acas_tasks(PUBLIC) if (PUBLIC / "acasxu").is_dir() else ():
+        yield Instance.of_task("acas", task, seconds=60)
 
 
 def acas_properties() -> Iterator[Instance]:
     """The boxes of ACAS Xu properties 3 and 4."""
-    for name, text in acas_property_tasks(PUBLIC) if (PUBLIC / "acasxu").is_dir() else ():
-        yield Instance("properties", name, ("--timeout", "60"), problem=text)
+    for task in acas_property_tasks(PUBLIC) if (PUBLIC / "acasxu").is_dir() else ():
+        yield Instance.of_task("properties", task, seconds=60)
 
 
 def pairs() -> Iterator[Instance]:
     """Original and pruned ACAS Xu networks, all outputs within 0.05 of each other."""
-    for name, text in pair_tasks(PUBLIC) if (PUBLIC / "acasxu_pairs").is_dir() else ():
-        yield Instance("pairs", name, ("--timeout", "60"), problem=text)
+    for task in pair_tasks(PUBLIC) if (PUBLIC / "acasxu_pairs").is_dir() else ():
+        yield Instance.of_task("pairs", task, seconds=60)
 
 
 def mnist() -> Iterator[Instance]:
     """The published tasks on P1 and P2."""
     there = (PUBLIC / "mnist").is_dir() and (PUBLIC / "qebverif").is_dir()
-    for name, text in mnist_tasks(PUBLIC) if there else ():
-        yield Instance("mnist", name, ("--timeout", "20"), problem=text)
+    for task in mnist_tasks(PUBLIC) if there else ():
+        yield Instance.of_task("mnist", task, seconds=20)
 
 
 FAMILIES = {

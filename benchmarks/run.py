@@ -18,8 +18,8 @@ from typing import Any
 from benchmarks.registry import FAMILIES, Instance
 
 HEADER = (
-    f"{'instance':<62} {'verdict':<10} {'decided by':<26} {'certified':>11} {'witnessed':>11} {'ratio':>7} "
-    f"{'seconds':>8}"
+    f"{'instance':<62} {'verdict':<10} {'known':<10} {'decided by':<26} {'certified':>11} {'witnessed':>11} "
+    f"{'ratio':>7} {'seconds':>8}"
 )
 
 
@@ -45,9 +45,10 @@ def row(instance: Instance, report: dict[str, Any] | str) -> str:
         return f"{instance.name:<62} refused    {report}"
     certified = max(_magnitude(output["certified"]) for output in report["outputs"])
     witnessed = max(_magnitude(output["witnessed"] or [0, 0]) for output in report["outputs"])
+    ratio = certified / witnessed if witnessed else float("inf")
     return (
-        f"{instance.name:<62} {verdict(report):<10} {decided_by(report):<26} {certified:11.5g} {witnessed:11.5g} "
-        f"{certified / witnessed if witnessed else float('inf'):7.2f} {report['seconds']:8.2f}"
+        f"{instance.name:<62} {verdict(report):<10} {instance.known or '-':<10} {decided_by(report):<26} "
+        f"{certified:11.5g} {witnessed:11.5g} {ratio:7.2f} {report['seconds']:8.2f}"
     )
 
 
@@ -70,6 +71,13 @@ def _magnitude(ends: Sequence[float | None]) -> float:
     return max(float("inf") if end is None else abs(end) for end in ends)
 
 
+def compared(instance: Instance, report: dict[str, Any] | str) -> str | None:
+    """What was known beforehand of an instance, and what is found."""
+    if instance.known is None or isinstance(report, str):
+        return None
+    return f"known as {instance.known}: {verdict(report)}"
+
+
 def summary(reports: Sequence[dict[str, Any] | str]) -> str:
     """How many of each verdict, and the seconds they took."""
     found = [report for report in reports if not isinstance(report, str)]
@@ -89,7 +97,9 @@ def main(names: Sequence[str]) -> None:
             reports.append(run(instance))
             print(row(instance, reports[-1]), flush=True)
         if reports:
-            print(f"{name}: {summary(reports)}\n", flush=True)
+            pairs = Counter(map(compared, instances, reports))
+            print(f"{name}: {summary(reports)}", flush=True)
+            print(*(f"  {count} {pair}" for pair, count in pairs.items() if pair), "", sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,16 @@ from typing import TypeAlias, assert_never
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """An input, what both networks compute there exactly, and the output that differs the most."""
+    """An input, what both networks compute there, and the output that differs the most.
+
+    What they compute is exact, or (with a tanh or sigmoid) rounded so that the difference is off by at most `radius`.
+    """
 
     input: tuple[Fraction, ...]
     output: int
     reference: tuple[Fraction, ...]
     quantized: tuple[Fraction, ...]
+    radius: Fraction = Fraction(0)
 
     @property
     def difference(self) -> Fraction:
@@ -41,7 +45,7 @@ class Falsified:
     bound: Fraction
 
     def __post_init__(self) -> None:
-        if abs(self.witness.difference) <= self.bound:
+        if abs(self.witness.difference) - self.witness.radius <= self.bound:
             raise ValueError("the witness does not exceed the bound")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from qsmt.encoding import Fidelity, Query
 from qsmt.errors import BackendError
-from qsmt.ir.ops import Op
+from qsmt.ir.ops import Op, label
 from qsmt.problem import InputModel
 from qsmt.solver.base import Backend
 from qsmt_bitvector.backends.bitwuzla import Bitwuzla
@@ -68,8 +68,8 @@ class BitVectorEncoding:
         """Bit-vectors hold integers: a continuous region has inputs that are not."""
         if query.problem.region.model is InputModel.CONTINUOUS:
             return "the region is continuous; bit-vectors encode grids only"
-        ops = {type(op) for op in query.problem.quantized.ops + query.problem.reference.ops}
-        missing = sorted(op.__name__ for op in ops - self.supported())
+        ops = query.problem.quantized.ops + query.problem.reference.ops
+        missing = sorted({label(op) for op in ops if type(op) not in self.supported()})
         return f"there is no bit-vector rule for {', '.join(missing)}" if missing else None
 
     def encode(self, query: Query) -> BitVectorModel:

@@ -11,10 +11,10 @@ from math import lcm
 from typing import Any, TypeAlias
 
 from qsmt.arith.real import ExactArray
-from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
+from qsmt.ir.ops import Affine, Clamp, LeakyRelu, Relu, Requantize
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow
-from qsmt_bitvector.linear import Linear, combination
+from qsmt_bitvector.linear import Linear, combination, over_one_denominator
 from qsmt_bitvector.rounding import clamped, requantized, wrapped
 from qsmt_bitvector.widths import Circuit
 
@@ -61,6 +61,18 @@ def _relu(circuit: Circuit, _: Relu, x: list[Linear], name: str) -> list[Linear]
 @INTEGER.register(Clamp)
 def _clamp(circuit: Circuit, op: Clamp, x: list[Linear], name: str) -> list[Linear]:
     return [clamped(circuit, v, op.lower, op.upper, f"{name}.{i}") for i, v in enumerate(x)]
+
+
+@REAL.register(LeakyRelu)
+def _leaky_relu(circuit: Circuit, op: LeakyRelu, x: list[Linear], name: str) -> list[Linear]:
+    return [leaky(circuit, v, op.slope, f"{name}.{i}") for i, v in enumerate(x)]
+
+
+def leaky(circuit: Circuit, form: Linear, slope: Fraction, name: str) -> Linear:
+    """slope v + (1 - slope) relu(v), for a slope between 0 and 1."""
+    relu = clamped(circuit, form, Fraction(0), None, name)
+    parts = over_one_denominator([form.scaled(slope), relu.scaled(1 - slope)])
+    return combination((1, 1), parts, 0, parts[0].denominator)
 
 
 @INTEGER.register(Requantize)

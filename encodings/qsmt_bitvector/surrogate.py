@@ -24,10 +24,10 @@ from math import isfinite
 from qsmt.arith.rounding import Rounding, round_fraction
 from qsmt.facts import Interval
 from qsmt.ir.network import Layer
-from qsmt.ir.ops import Affine, Clamp, Op, Relu
+from qsmt.ir.ops import Affine, Clamp, LeakyRelu, Op, Relu
 from qsmt_bitvector.linear import Linear, combination, constant, over_one_denominator
 from qsmt_bitvector.rounding import clamped, rounded
-from qsmt_bitvector.rules import products
+from qsmt_bitvector.rules import leaky, products
 from qsmt_bitvector.widths import Circuit
 
 Ends = tuple[Fraction | None, Fraction | None]
@@ -129,8 +129,10 @@ def _nearest(value: Fraction) -> int:
 def _activated(
     circuit: Circuit, op: Op, value: Approximate, true: Ends, name: str, *, bits: int
 ) -> Approximate:
-    lower, upper = limits(op)
     low, high = true
+    if isinstance(op, LeakyRelu):
+        return _leaky(circuit, op, value, true, name, bits=bits)
+    lower, upper = limits(op)
     if lower is not None and high is not None and high <= lower:
         return Approximate(constant(lower))
     if upper is not None and low is not None and low >= upper:
@@ -141,6 +143,20 @@ def _activated(
         return value
     floored = _floored(circuit, value, bits, name)
     form = clamped(circuit, floored.form, lower, upper, name)
+    return Approximate(form, min(floored.below, Fraction(0)), max(floored.above, Fraction(0)))
+
+
+def _leaky(
+    circuit: Circuit, op: LeakyRelu, value: Approximate, true: Ends, name: str, *, bits: int
+) -> Approximate:
+    """It never increases a distance either; where the sign is known, it multiplies the error."""
+    low, high = true
+    if low is not None and low >= 0:
+        return value
+    if high is not None and high <= 0:
+        return Approximate(value.form.scaled(op.slope), op.slope * value.below, op.slope * value.above)
+    floored = _floored(circuit, value, bits, name)
+    form = leaky(circuit, floored.form, op.slope, name)
     return Approximate(form, min(floored.below, Fraction(0)), max(floored.above, Fraction(0)))
 
 
@@ -155,11 +171,13 @@ def limits(op: Op) -> Ends:
 
 
 def _clamped_ends(op: Op, true: Ends) -> Ends:
-    lower, upper = limits(op)
+    lower, upper = (None, None) if isinstance(op, LeakyRelu) else limits(op)
 
     def image(v: Fraction | None) -> Fraction | None:
         if v is None:
             return None
+        if isinstance(op, LeakyRelu):
+            return max(v, op.slope * v)
         above = v if lower is None else max(v, lower)
         return above if upper is None else min(above, upper)
 

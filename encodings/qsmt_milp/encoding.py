@@ -22,7 +22,7 @@ from typing import Any
 
 from qsmt.encoding import Fidelity, Query
 from qsmt.errors import BackendError
-from qsmt.ir.ops import Op
+from qsmt.ir.ops import Op, label
 from qsmt.ir.types import Real
 from qsmt.problem import Problem
 from qsmt.solver.base import Backend
@@ -83,7 +83,11 @@ class MilpEncoding:
         return RULES.supported & RANGE_RULES.supported
 
     def refuses(self, query: Query) -> str | None:
-        """None, or the value that may overflow where that is not monotone, or grow too large for doubles."""
+        """None, or an op without rows, or the value that may overflow where that is not monotone, or grow too large."""
+        ops = query.problem.quantized.ops + query.problem.reference.ops
+        missing = sorted({label(op) for op in ops if type(op) not in self.supported()})
+        if missing:
+            return f"there are no rows for {', '.join(missing)}"
         too_large = excess("x", inputs.region_range(query.problem))
         return next(chain(too_large, *(known.obstacles for known in _known(query))), None)
 

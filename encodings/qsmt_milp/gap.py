@@ -17,7 +17,7 @@ from math import lcm
 from typing import assert_never
 
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Op, Relu, Requantize
+from qsmt.ir.ops import Affine, Clamp, Curve, LeakyRelu, Op, Relu, Requantize
 from qsmt.ir.types import Real
 from qsmt.problem import InputModel, Problem
 from qsmt_milp.model import Linear, Variable
@@ -65,4 +65,8 @@ def _after(op: Op, before: int) -> int:
             return lcm(before, *(v.denominator for v in (op.lower, op.upper) if v is not None))
         case Relu() | Requantize():
             return before
+        case LeakyRelu():
+            return before * op.slope.denominator
+        case Curve():
+            raise AssertionError(f"{op.function} is not encoded")
     assert_never(op)

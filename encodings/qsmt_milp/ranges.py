@@ -21,7 +21,7 @@ from qsmt.arith.real import ExactArray, RealTensor, exact_array
 from qsmt.errors import SoundnessError
 from qsmt.facts import Interval
 from qsmt.ir.network import Network, layers
-from qsmt.ir.ops import Affine, Clamp, Op, Relu, Requantize, Value
+from qsmt.ir.ops import Affine, Clamp, LeakyRelu, Op, Relu, Requantize, Value
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
 from qsmt_milp.neuron import clamp
@@ -107,6 +107,11 @@ def _clamp(op: Clamp, x: Range) -> Range:
     kind = Fraction if isinstance(op.out.type.element, Real) else int
     ends = ((kind(clamp(v, op.lower, op.upper)) for v in end) for end in (x.lower, x.upper))
     return Range(*(exact_array(end, x.lower.shape) for end in ends))
+
+
+@RULES.register(LeakyRelu)
+def _leaky_relu(op: LeakyRelu, x: Range) -> Range:
+    return Range(*(np.maximum(end, end * op.slope) for end in (x.lower, x.upper)))
 
 
 @RULES.register(Requantize)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from qsmt.arith.real import ExactArray
 from qsmt.ir.network import Network, layers
-from qsmt.ir.ops import Affine, Clamp, Relu, Requantize, Value
+from qsmt.ir.ops import Affine, Clamp, LeakyRelu, Relu, Requantize, Value
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Real
 from qsmt_milp.bigm import Bounds, confine
@@ -140,6 +140,22 @@ def _relu(_scope: Scope, _op: Relu, neurons: Neurons) -> Neurons:
 @RULES.register(Clamp)
 def _clamp(_scope: Scope, op: Clamp, neurons: Neurons) -> Neurons:
     return [neuron.clamped(op.lower, op.upper) for neuron in neurons]
+
+
+@RULES.register(LeakyRelu)
+def _leaky_relu(scope: Scope, op: LeakyRelu, neurons: Neurons) -> Neurons:
+    """slope x + (1 - slope) relu(x): the binary of a ReLU, and none where the sign is known."""
+    label = scope.labels[op.out.name]
+    forms = [_leaky(scope.builder, f"{label}.{i}", op, neuron) for i, neuron in enumerate(neurons)]
+    return scope.neurons(op.out, forms)
+
+
+def _leaky(builder: Builder, name: str, op: LeakyRelu, neuron: Neuron) -> Linear:
+    low, high = neuron.low, neuron.high
+    form = named(builder, f"{name}.pre", form=neuron.form, bounds=(low, high))
+    clamped = replace(neuron, form=form).clamped(0, None)
+    relu = settled(builder, f"{name}.relu", neuron=clamped, bounds=(max(low, 0), max(high, 0)))
+    return form * op.slope + relu * (1 - op.slope)
 
 
 @RULES.register(Requantize)

@@ -43,8 +43,11 @@ def down(values: FloatArray) -> FloatArray:
 
 
 def inflate(nonnegative: FloatArray, terms: int) -> FloatArray:
-    """An upper bound of a sum of `terms` nonnegative products whose float value is given."""
-    return up(nonnegative * (1.0 + 2.0 * gamma(terms + 2)) + terms * SMALLEST)
+    """An upper bound of a sum of `terms` nonnegative products whose float value is given.
+
+    The factor also covers the rounding of this very product and sum, two denormals their underflow.
+    """
+    return nonnegative * (1.0 + 2.0 * gamma(terms + 4)) + (2 * terms + 2) * SMALLEST
 
 
 def step(values: FloatArray) -> FloatArray:
@@ -56,6 +59,14 @@ def step(values: FloatArray) -> FloatArray:
 def raised(values: FloatArray) -> FloatArray:
     """An upper bound of what was rounded to these values: cheaper than `add_up`, and never exact."""
     return values + step(values)
+
+
+def raised_twice(values: FloatArray) -> FloatArray:
+    """An upper bound of `(a + b) + t` from its double, for t >= 0 of which half would do.
+
+    Both sums are off by at most u |values|, the first by another u t, for which the other half of t makes up.
+    """
+    return values + (np.abs(values) * 2.0**-51 + 4 * SMALLEST)
 
 
 def add_up(a: FloatArray, b: FloatArray) -> FloatArray:

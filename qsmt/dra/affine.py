@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmt.arith.fixed import Fixed
-from qsmt.arith.outward import SMALLEST, SMALLEST_NORMAL, gamma, inflate, step, two_sum, up
+from qsmt.arith.outward import SMALLEST, SMALLEST_NORMAL, gamma, inflate, raised, two_sum, up
 from qsmt.arith.real import ExactArray, FloatArray, RealTensor, frozen
 from qsmt.arith.units import each
-from qsmt.dra.domain import outward
+from qsmt.dra.domain import mirrored
 from qsmt.facts import Interval
 from qsmt.ir.ops import Const
 from qsmt.ir.types import Real, units_of
@@ -112,6 +112,7 @@ class AffineMap:
     absolute: FloatArray  # |W| transposed, (n, m), contiguous
     relative: float
     residue: FloatArray  # (m,)
+    has_residue: bool
     bias: FloatArray  # (m,)
     offset: FloatArray  # (m,)
     reach: tuple[float, float] | None = None  # of integers: the largest row sum of |W|, the largest |b|
@@ -126,18 +127,15 @@ class AffineMap:
         if self._is_exact_on(x):
             return self._exact_image(x)
         center = 0.5 * x.lower + 0.5 * x.upper
-        radius = np.maximum(x.upper - center, center - x.lower)
-        radius = radius + step(radius)
-        magnitude = np.abs(center) + radius
+        radius = raised(np.maximum(x.upper - center, center - x.lower))
         value = center @ self.transposed + self.bias
-        error = self._spread(radius, magnitude + step(magnitude))
-        lower, upper = value - error, value + error
-        return outward(lower - step(lower), upper + step(upper))
+        error = self._spread(radius, np.abs(center) + radius)
+        return mirrored(raised(np.concatenate([error + value, error - value], axis=-1)))
 
     def _spread(self, radius: FloatArray, magnitude: FloatArray) -> FloatArray:
-        slack = gamma(self.terms) + self.relative
+        slack = gamma(self.terms + 2) + self.relative
         spread = (radius + slack * magnitude + SMALLEST) @ self.absolute + self.offset
-        if self.residue.any():
+        if self.has_residue:
             spread = spread + self.residue * magnitude.sum(axis=-1, keepdims=True)
         return inflate(spread, self.terms + 8)
 
@@ -168,6 +166,7 @@ def affine_map(weight: Approximation, bias: Approximation | None = None) -> Affi
         absolute=frozen(np.ascontiguousarray(np.abs(weight.nearest).T)),
         relative=relative,
         residue=frozen(residue),
+        has_residue=bool(residue.any()),
         bias=frozen(zero if bias is None else bias.nearest),
         offset=frozen(offset),
     )

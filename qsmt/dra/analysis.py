@@ -31,6 +31,7 @@ import numpy as np
 
 from qsmt.dra.activation import Before, difference_after
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem, compile_network, compile_problem
+from qsmt.dra.curved import difference_of_values, slopes_between
 from qsmt.dra.deeppoly import bounded_layers
 from qsmt.dra.domain import DEFAULT_EFFORT, BoolArray, Boxes, Effort, Mode, minus, scaled, select
 from qsmt.dra.domains import (
@@ -42,6 +43,7 @@ from qsmt.dra.domains import (
     output_form,
     subtract,
     symbolic,
+    varying,
 )
 from qsmt.dra.inputs import InputFacts, input_facts
 from qsmt.dra.optimized import Optimizer
@@ -143,6 +145,9 @@ def run(
     spans = [slice(*pair) for pair in pairwise(ends.tolist())]
     for i, layer in enumerate(problem.layers):
         known = alone(whole).meet(given[i]) if given else alone(whole)
+        chosen = varying(whole, known)
+        for trace in parts:
+            trace.varying = chosen
         tighter = [_tightened(g, t, known[s]) for g, t, s in zip(plan, parts, spans, strict=True)]
         facts, read, regular = _activated(layer, Pre.joined(tighter).meet_lanes(sum(lanes)), sum(lanes))
         facts = facts.meet(given[i]) if given else facts
@@ -161,10 +166,13 @@ def _tightened(group: Group, trace: Trace, known: Pre) -> Pre:
 def _activated(layer: CompiledLayer, pre: Pre, lanes: int) -> tuple[LayerFacts, Before, BoolArray]:
     """A layer's facts, from those before its activation; what it reads; and where it obeys its formula."""
     ours, theirs = layer.reference, layer.quantized
-    reference, quantized = ours.activation.limits.of(pre.reference), theirs.activated(pre.quantized)
+    reference, quantized = ours.image(pre.reference), theirs.activated(pre.quantized)
     values = scaled(quantized.interval, theirs.post_unit)
     known = Before(pre.reference, scaled(pre.quantized.interval, theirs.pre_unit), pre.difference, values)
-    after = difference_after(known, theirs.activation, ours.activation)
+    if layer.is_curved:
+        after = difference_of_values(known, reference, slopes_between(known, ours.shape, theirs.shape))
+    else:
+        after = difference_after(known, theirs.activation, ours.activation)
     after = select(quantized.regular, after, minus(values, reference)).meet_lanes(lanes)
     facts = LayerFacts(
         pre.reference, pre.quantized.interval, pre.difference, reference, quantized.interval, after

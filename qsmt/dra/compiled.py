@@ -15,8 +15,10 @@ from qsmt.dra.activation import Activation, compiled, formula, one_unit, unit
 from qsmt.dra.affine import AffineMap, affine_map, difference_of, of_const
 from qsmt.dra.interval import AffineStep, Ranged, Step, affine_step, linear_part, rounding_of, step
 from qsmt.dra.rounding import IntervalRounding
+from qsmt.dra.shape import Shape, shape_of
+from qsmt.facts import Interval
 from qsmt.ir.network import Layer, Network, layers
-from qsmt.ir.ops import Requantize
+from qsmt.ir.ops import Curve, LeakyRelu, Requantize
 from qsmt.ir.types import Real
 from qsmt.problem import InputModel, Problem
 
@@ -28,7 +30,8 @@ class Side:
     linear: AffineMap  # in units of the types: codes to accumulator, or reals to reals
     affine: AffineStep
     steps: tuple[Step, ...]  # its activation
-    activation: Activation  # the same as one formula, in real units
+    activation: Activation  # the same as one formula, in real units; without limits if it is a shape
+    shape: Shape | None  # the same, where it is no clamp
     roundings: tuple[IntervalRounding, ...]  # the activation without its limits, in units of the types
     pre_unit: Unit
     post_unit: Fraction  # one for all: accumulators per channel are requantized
@@ -39,6 +42,10 @@ class Side:
         for transfer in self.steps:
             pre = transfer(pre)
         return pre
+
+    def image(self, pre: Interval) -> Interval:
+        """The activation's values on real numbers, without its noise."""
+        return self.activation.limits.of(pre) if self.shape is None else self.shape.image(pre)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +58,11 @@ class CompiledLayer:
     gap: AffineMap  # quantized minus reference, weight and bias, in real units
     real: AffineMap  # of the quantized network, in real units
     is_active: bool  # does either network do anything after its affine map?
+
+    @property
+    def is_curved(self) -> bool:
+        """Is the activation of either network no clamp?"""
+        return self.reference.shape is not None or self.quantized.shape is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,11 +137,13 @@ def _compile_layer(reference: Layer, quantized: Layer) -> CompiledLayer:
 
 def _compile_side(layer: Layer) -> Side:
     linear = linear_part(layer.affine)
+    shapes = [shape_of(op) for op in layer.activation if isinstance(op, LeakyRelu | Curve)]
     return Side(
         linear=linear,
         affine=affine_step(layer.affine, linear),
         steps=tuple(map(step, layer.activation)),
-        activation=compiled(formula(layer.activation)),
+        activation=compiled(formula(() if shapes else layer.activation)),
+        shape=shapes[0] if shapes else None,
         roundings=tuple(rounding_of(op) for op in layer.activation if isinstance(op, Requantize)),
         pre_unit=unit(layer.pre),
         post_unit=one_unit(layer.post),

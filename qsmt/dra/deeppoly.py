@@ -14,7 +14,7 @@ gamma_{m+2} |a s| (|W| M), plus the error of W, plus underflow. So each neuron j
 `p_j = (gamma_{m+2} + relative) (|W| M)_j + residue_j sum(M) + error of b_j` and one step adds to the
 constant the two products
 
-    (a+) . (t + s (b + p))  +  (a-) . (t' + s' (b - p)),
+    (a+) . (t + s b + |s| p)  +  (a-) . (t' + s' b - |s'| p),
 
 a+ and a- the positive and negative part of the row. Both vectors are widened by gamma of their
 own magnitude, which covers the rounding of that very product. Sums of constants are rounded up; what
@@ -28,19 +28,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qsmt.arith.outward import SMALLEST, add_up, gamma, inflate, raised, step
-from qsmt.arith.real import FloatArray
+from qsmt.arith.outward import SMALLEST, add_up, gamma, inflate, raised, raised_twice, step
+from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.affine import AffineMap
 from qsmt.dra.compiled import Side
-from qsmt.dra.domain import Clamps, Limits, both, cut, outward, paired, plus
+from qsmt.dra.domain import Clamps, Limits, both, cut, mirrored, mirrored_rows, paired, plus
 from qsmt.facts import Interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lines:
-    """`clamp(z) <= slope * z + intercept` on an interval of z, and the same of the negated neuron.
+    """`activation(z) <= slope * z + intercept` on an interval of z, and the same of the negated neuron.
 
-    Arrays (2, boxes, m); the slopes are in [0, 1].
+    Arrays (2, boxes, m).
     """
 
     slope: FloatArray
@@ -87,6 +87,13 @@ def lines_around(z: Interval, limits: Limits, noise: tuple[float, float] = (0.0,
     return Lines(slope, intercept)
 
 
+def lines_of(side: Side, z: Interval) -> Lines:
+    """The same for a layer's activation, whatever it is."""
+    if side.shape is not None:
+        return Lines(*side.shape.lines(z))
+    return lines_around(z, side.activation.limits, side.activation.noise)
+
+
 def relax(linear: AffineMap, lines: Lines, x: Interval) -> RelaxedLayer:
     """The layer between lines, given bounds of what it reads."""
     magnitude = _magnitude(x)
@@ -101,7 +108,7 @@ def relax(linear: AffineMap, lines: Lines, x: Interval) -> RelaxedLayer:
         lines.slope[1],
         constant[0],
         -constant[1],
-        inflate(SMALLEST * (2 * rows + rows * total), rows + linear.terms),
+        inflate(2 * SMALLEST * (2 * rows + rows * total), rows + linear.terms),
     )
 
 
@@ -128,40 +135,37 @@ def bounded_layers(sides: Sequence[Side], x: Interval) -> list[BoundedLayer]:
     """All layers of a real network that reads x, each substituted back to the input."""
     read, below, found = x, list[RelaxedLayer](), list[BoundedLayer]()
     for side in sides:
-        limits = side.activation.limits
         over_input = form(side.linear, below, read)
-        pre = side.affine(read).interval.meet(concretized(over_input, x))
-        lines = lines_around(pre, limits)
+        pre = side.affine(read).interval.meet(mirrored(greatest(over_input, x)))
+        lines = lines_of(side, pre)
         below.append(relax(side.linear, lines, read))
-        read = limits.of(pre)
+        read = side.image(pre)
         found.append(BoundedLayer(pre, read, lines, below[-1], over_input))
     return found
 
 
-def form(linear: AffineMap, below: Sequence[RelaxedLayer], read: Interval) -> Form:
+def form(
+    linear: AffineMap, below: Sequence[RelaxedLayer], read: Interval, neurons: IntArray | None = None
+) -> Form:
     """Upper bounds `rows . x + constant` of `linear(h)`, then of its negation, over the inputs.
 
-    h is the last of the layers `below` and bounded by `read`.
+    h is the last of the layers `below` and bounded by `read`. All neurons, or the chosen ones.
     """
     error = form_error(linear, _magnitude(read), np.zeros(len(linear.weight)))
-    rows = linear.mirrored[None]
-    constant = add_up(np.concatenate([linear.bias, -linear.bias]), np.concatenate([error, error], axis=-1))
+    rows, bias = linear.mirrored, linear.bias
+    if neurons is not None and len(neurons) < len(bias):
+        rows, bias, error = rows[mirrored_rows(neurons, len(bias))], bias[neurons], error[..., neurons]
+    constant = add_up(np.concatenate([bias, -bias]), np.concatenate([error, error], axis=-1))
+    found = rows[None]
     for layer in reversed(below):
-        rows, constant = _substitute(rows, constant, layer)
-    return Form(rows, constant)
+        found, constant = _substitute(found, constant, layer)
+    return Form(found, constant)
 
 
-def bounds(linear: AffineMap, below: Sequence[RelaxedLayer], x: Interval, read: Interval) -> Interval:
-    """Bounds of the same, on a box of the input."""
-    return concretized(form(linear, below, read), x)
-
-
-def concretized(form: Form, x: Interval) -> Interval:
-    """Bounds of forms that are followed by those of their negations."""
+def greatest(form: Form, x: Interval) -> FloatArray:
+    """The greatest values of forms on a box, (boxes, rows)."""
     constant = raised(form.constant + _product(form.rows, _widened(x.upper), -_widened(-x.lower)))
-    constant = raised(constant + SMALLEST * 4 * x.upper.shape[-1])
-    m = constant.shape[-1] // 2
-    return outward(-constant[:, m:], constant[:, :m])
+    return raised(constant + SMALLEST * 4 * x.upper.shape[-1])
 
 
 def _slope(z: Interval, clamp: Clamps) -> FloatArray:
@@ -190,15 +194,16 @@ def form_error(linear: AffineMap, magnitude: FloatArray, rounding: FloatArray) -
     error = rounding + linear.offset
     if linear.relative:
         error = error + linear.relative * (magnitude @ linear.absolute)
-    if linear.residue.any():
+    if linear.has_residue:
         error = error + linear.residue * magnitude.sum(axis=-1, keepdims=True)
     return inflate(error, linear.terms + 8)
 
 
 def _constant(lines: Lines, bias: FloatArray, penalty: FloatArray) -> FloatArray:
     """`t + s (b + p)`, widened for its own rounding and for that of the product it enters; (2, boxes, m)."""
-    magnitude = np.abs(lines.intercept) + lines.slope * (np.abs(bias) + penalty)
-    value = lines.intercept + lines.slope * bias + lines.slope * penalty
+    steepness = np.abs(lines.slope)
+    magnitude = np.abs(lines.intercept) + steepness * (np.abs(bias) + penalty)
+    value = lines.intercept + lines.slope * bias + steepness * penalty
     return value + gamma(2 * bias.shape[-1] + 16) * magnitude
 
 
@@ -210,7 +215,7 @@ def _substitute(rows: FloatArray, constant: FloatArray, layer: RelaxedLayer) -> 
     """One layer backwards: rows over its outputs become rows over its inputs."""
     positive, negative = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
     added = _matvec(positive, layer.upper_constant) + _matvec(negative, layer.lower_constant)
-    constant = raised(raised(constant + added) + layer.tiny)
+    constant = raised_twice(constant + added + layer.tiny)
     sloped = positive * layer.upper_slope[:, None, :]
     sloped += negative * layer.lower_slope[:, None, :]
     return sloped @ layer.linear.weight, constant

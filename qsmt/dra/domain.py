@@ -6,6 +6,8 @@ one of which nothing is known (NaN): a bound may be lost, but it never lies.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -15,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmt.arith.outward import add_down, add_up, float_down, float_up, raised, times_up
-from qsmt.arith.real import FloatArray
+from qsmt.arith.real import FloatArray, IntArray
 from qsmt.arith.units import Unit
 from qsmt.facts import Interval
 from qsmt.problem import Region
@@ -34,15 +36,34 @@ class Mode(StrEnum):
     OPTIMIZED = "optimized"  # then relaxations and cases are searched for, within limits
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Effort:
     """What the mode `optimized` may take per box: nodes per bound of an output, and seconds in all.
 
-    With enough time, the number of nodes alone decides the result.
+    A bound that has come down to `goal` on either side is good enough; `stop`, asked now and then, ends the
+    search early. With enough time, and without either, the number of nodes alone decides the result.
     """
 
-    nodes: int = 2000
+    nodes: float = 2000
     seconds: float = 10.0
+    goal: float = -np.inf
+    stop: Callable[[], bool] = _never
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """Until when something may be searched for."""
+
+    at: float
+    stop: Callable[[], bool] = _never
+
+    @property
+    def passed(self) -> bool:
+        return self.stop() or time.monotonic() >= self.at
 
 
 DEFAULT_EFFORT = Effort()
@@ -75,6 +96,18 @@ class Boxes:
 def outward(lower: FloatArray, upper: FloatArray) -> Interval:
     """The interval with these ends, where they are numbers; no end where they are not."""
     return Interval(np.where(np.isfinite(lower), lower, -np.inf), np.where(np.isfinite(upper), upper, np.inf))
+
+
+def mirrored_rows(neurons: IntArray, m: int) -> IntArray:
+    """Where chosen ones of m neurons, and then their negations, are among all neurons and all negations."""
+    return np.concatenate([neurons, neurons + m])
+
+
+def mirrored(upper: FloatArray) -> Interval:
+    """Bounds of m quantities from upper bounds of them and then of their negations, (.., 2m)."""
+    m = upper.shape[-1] // 2
+    known = np.where(np.isfinite(upper), upper, np.inf)
+    return Interval(-known[..., m:], known[..., :m])
 
 
 def plus(a: Interval, b: Interval) -> Interval:
@@ -176,6 +209,11 @@ class Limits:
     def up(self, values: FloatArray) -> FloatArray:
         """An upper bound of the clamp of values that are at most these."""
         return np.minimum(np.maximum(values, self.lower_up), self.upper_up)
+
+    def varies(self, values: Interval) -> BoolArray:
+        """Where the clamp is not the same limit for all values; the bounds' own rounding may be ignored."""
+        varies: BoolArray = (values.upper > self.lower_down) & (values.lower < self.upper_up)
+        return varies
 
     def of(self, values: Interval) -> Interval:
         return Interval(self.down(values.lower), self.up(values.upper))

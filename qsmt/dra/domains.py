@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qsmt.arith.outward import add_up
-from qsmt.arith.real import FloatArray
+from qsmt.arith.outward import raised
+from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra import deeppoly
-from qsmt.dra.domain import minus, outward, plus, scaled
+from qsmt.dra.domain import minus, mirrored, mirrored_rows, plus, scaled
 from qsmt.dra.hexagon import tightened
 from qsmt.dra.pairs import Form, greatest, identity, over_x, start, substitute
 from qsmt.dra.trace import Pre, Trace
@@ -50,20 +50,21 @@ def symbolic(trace: Trace, known: Pre) -> Pre:
     """Both networks by DeepPoly; the upper form of one minus the lower form of the other, and vice versa."""
     layer, i, side = trace.next, len(trace.layers), trace.next.quantized
     ours = trace.reference_alone[i].form
-    theirs = deeppoly.form(layer.real, trace.relaxed_quantized(), trace.quantized_read(i))
-    values = deeppoly.concretized(theirs, trace.quantized_read(0))
+    theirs = deeppoly.form(layer.real, trace.relaxed_quantized(), trace.quantized_read(i), trace.varying)
+    values = _bounds(deeppoly.greatest(theirs, trace.quantized_read(0)), trace)
     known = known.meet_quantized(values, unit=side.pre_unit, integral=side.is_integer)
-    return known.meet_difference(_concretized(*over_x(_subtracted(theirs, ours), trace.inputs), trace))
+    difference = greatest(*over_x(_subtracted(theirs, ours, trace.varying), trace.inputs), trace.inputs)
+    return known.meet_difference(_bounds(difference, trace))
 
 
 def joint(trace: Trace, known: Pre) -> Pre:
     """The difference, substituted back jointly with the reference (qsmt.dra.pairs)."""
     below = trace.relaxed_pairs()
-    form = start(trace.maps(len(trace.layers)))
+    form = start(trace.maps(len(trace.layers)), trace.varying)
     for layer in reversed(below):
         form = substitute(form, layer)
     trace.form = over_x(form, trace.inputs)
-    return known.meet_difference(_concretized(*trace.form, trace))
+    return known.meet_difference(_bounds(greatest(*trace.form, trace.inputs), trace))
 
 
 def output_form(trace: Trace) -> LinearForm:
@@ -98,22 +99,36 @@ def mutual(trace: Trace, known: Pre) -> Pre:
     return replace(known.meet_reference(z), difference=known.difference.meet(d))
 
 
-def _subtracted(theirs: deeppoly.Form, ours: deeppoly.Form) -> Form:
+def _subtracted(theirs: deeppoly.Form, ours: deeppoly.Form, varying: IntArray) -> Form:
     """A form over the quantized input, plus one of the negated reference, over delta and h.
 
-    The quantized network reads h + delta.
+    The quantized network reads h + delta. `ours` has the rows of all neurons.
     """
-    rows = theirs.rows + _swapped(ours.rows, axis=-2)
-    return Form(theirs.rows, rows, add_up(theirs.constant, _swapped(ours.constant, axis=-1)))
+    opposite = _opposite(varying, ours.constant.shape[-1] // 2)
+    rows = theirs.rows + ours.rows.take(opposite, axis=1)
+    return Form(theirs.rows, rows, raised(theirs.constant + ours.constant.take(opposite, axis=-1)))
 
 
-def _swapped(forms: FloatArray, *, axis: int) -> FloatArray:
-    """Forms of the negated neurons first, then those of the neurons."""
-    return np.roll(forms, forms.shape[axis] // 2, axis=axis)
+def _opposite(neurons: IntArray, m: int) -> IntArray:
+    """Where the negations of chosen ones of m neurons, and then these themselves, are among all forms."""
+    return np.concatenate([neurons + m, neurons])
 
 
-def _concretized(rows: FloatArray, constant: FloatArray, trace: Trace) -> Interval:
-    """Bounds of forms that are followed by those of their negations."""
-    upper = greatest(rows, constant, trace.inputs)
-    m = upper.shape[-1] // 2
-    return outward(-upper[:, m:], upper[:, :m])
+def _bounds(upper: FloatArray, trace: Trace) -> Interval:
+    """Bounds of the next layer's neurons from the greatest values of its varying ones and their negations."""
+    m = len(trace.next.gap.bias)
+    if len(trace.varying) == m:
+        return mirrored(upper)
+    every = np.full((len(upper), 2 * m), np.inf)
+    every[:, mirrored_rows(trace.varying, m)] = upper
+    return mirrored(every)
+
+
+def varying(trace: Trace, known: Pre) -> IntArray:
+    """The next layer's neurons whose values may vary in either network on any box; of the outputs, all."""
+    layer, ours, theirs = trace.next, trace.next.reference.activation, trace.next.quantized.activation
+    if len(trace.layers) == len(trace.problem.layers) - 1:
+        return np.arange(len(layer.gap.bias))
+    s, noise = scaled(known.quantized.interval, layer.quantized.pre_unit), theirs.noise
+    noisy = Interval(s.lower + noise[0], s.upper + noise[1])
+    return np.flatnonzero((ours.limits.varies(known.reference) | theirs.limits.varies(noisy)).any(axis=0))

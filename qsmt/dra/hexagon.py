@@ -28,7 +28,7 @@ taken to be below it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,17 +69,10 @@ class Hexagons:
         above = np.maximum(np.minimum(s + self.noise, self.most), self.least)
         return np.where(s >= self.jump - 4 * self.margin, above, self.least)
 
-    def top(self, z: FloatArray) -> FloatArray:
-        """The greatest s over z."""
-        return np.minimum(self.s.upper, z + self.d.upper)
-
-    def bottom(self, z: FloatArray) -> FloatArray:
-        """The least s over z."""
-        return np.maximum(self.s.lower, z + self.d.lower)
-
     def over(self, z: FloatArray, s: FloatArray) -> FloatArray:
         """The s that is nearest to the given one over z."""
-        return np.minimum(np.maximum(s, self.bottom(z)), self.top(z))
+        bottom, top = np.maximum(self.s.lower, z + self.d.lower), np.minimum(self.s.upper, z + self.d.upper)
+        return np.minimum(np.maximum(s, bottom), top)
 
     @property
     def margin(self) -> FloatArray:
@@ -185,25 +178,28 @@ CORNERS, FULL_LEFT, FLOOR_BOTTOM = slice(4), 8, 11
 
 def vertices(region: Hexagons) -> Vertices:
     """All points where a piecewise linear function of the module's form can be greatest."""
-    points = list(_on_the_border(region))
-    zs, ss = (np.stack(values) for values in zip(*points, strict=True))
-    r = region.reference(zs)
+    points = _on_the_border(region)
+    zs, targets = np.empty((2, len(points), *region.least.shape))
+    for i, (z, s) in enumerate(points):
+        zs[i], targets[i] = z, s
+    zs = cut(zs, region.z)
+    ss, r = region.over(zs, targets), region.reference(zs)
     return Vertices(zs, ss - zs, region.quantized(ss) - r, r, region.margin)
 
 
-def _on_the_border(region: Hexagons) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """The points (z, s): corners, where kinks of s and of z meet the border, and where they cross."""
-    z, d, s = region.z, region.d, region.s
-    for at in (z.lower, z.upper):
-        yield from ((at, region.top(at)), (at, region.bottom(at)))
-    for corner, end in ((s.upper - d.upper, region.top), (s.lower - d.lower, region.bottom)):
-        at = cut(corner, z)
-        yield at, end(at)
+def _on_the_border(region: Hexagons) -> list[tuple[FloatArray, FloatArray | float]]:
+    """The points (z, s): corners, where kinks of s and of z meet the border, and where they cross.
+
+    Each stands for the nearest z there is, and over it for the nearest s.
+    """
+    z, d, s, top, bottom = region.z, region.d, region.s, np.inf, -np.inf
     levels = [cut(region.jump, s), cut(region.full, s)]
-    for level in levels:
-        for at in (cut(level - d.upper, z), cut(level - d.lower, z)):
-            yield at, region.over(at, level)
+    targets: list[FloatArray | float] = [top, bottom, *levels]
     kinks = [region.floor, region.ceiling][: 2 if np.isfinite(region.ceiling).any() else 1]
-    for at in (cut(kink, z) for kink in kinks):
-        yield from ((at, region.top(at)), (at, region.bottom(at)))
-        yield from ((at, region.over(at, level)) for level in levels)
+    return [
+        *((at, end) for at in (z.lower, z.upper) for end in (top, bottom)),
+        (s.upper - d.upper, top),
+        (s.lower - d.lower, bottom),
+        *((level - end, level) for level in levels for end in (d.upper, d.lower)),
+        *((kink, target) for kink in kinks for target in targets),
+    ]

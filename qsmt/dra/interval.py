@@ -19,8 +19,9 @@ from qsmt.arith.fixed import Format, Overflow
 from qsmt.dra.affine import AffineMap, affine_map, integer_map, of_const
 from qsmt.dra.domain import BoolArray, Limits, limits_between
 from qsmt.dra.rounding import IntervalRounding, RuntimeRounding, ScaledRounding
+from qsmt.dra.shape import shape_of
 from qsmt.facts import Interval
-from qsmt.ir.ops import Affine, Clamp, Op, Relu, Requantize
+from qsmt.ir.ops import Affine, Clamp, Curve, LeakyRelu, Op, Relu, Requantize
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow
 
@@ -100,6 +101,12 @@ def _clamp(op: Clamp) -> Step:
 
 def _clamp_to(limits: Limits) -> Step:
     return lambda x: Ranged(limits.of(x.interval), x.regular)
+
+
+@RULES.register(LeakyRelu, Curve)
+def _shape(op: LeakyRelu | Curve) -> Step:
+    shape = shape_of(op)
+    return lambda x: Ranged(shape.image(x.interval), x.regular)
 
 
 @RULES.register(Requantize)

@@ -42,6 +42,7 @@ from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, add_down, add_up, gamma,
 from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.compiled import Side
 from qsmt.dra.domain import BoolArray, minus, select
+from qsmt.dra.held import Held
 from qsmt.dra.hexagon import Hexagons, vertices
 from qsmt.dra.inputs import InputFacts
 from qsmt.dra.pairs import Form, Maps, greatest, over_x
@@ -151,6 +152,7 @@ class Hidden:
     facts: LayerFacts
     regular: BoolArray
     side: Side
+    held: Held | None = None  # where the activation is no clamp
 
 
 def dual(hidden: Sequence[Hidden], last: Maps, rows: Form, inputs: InputFacts) -> Dual:
@@ -166,7 +168,9 @@ def dual(hidden: Sequence[Hidden], last: Maps, rows: Form, inputs: InputFacts) -
 
 def _stage(layer: Hidden, kept: IntArray, first: int) -> tuple[Stage, Hexagons]:
     """A layer's neurons that matter, and the hexagons of the curved ones."""
-    through, region = layer.maps, layer.region[:, 0, kept]
+    region = layer.region[:, 0, kept]
+    if layer.held is not None:
+        return _held_stage(layer, layer.held, kept, first), region[:, np.arange(0)]
     passage, exact = passage_of(region)
     loose = ~layer.regular[0, kept] | ~np.isfinite(region.size).all(axis=0)
     passage = Passage(
@@ -176,8 +180,31 @@ def _stage(layer: Hidden, kept: IntArray, first: int) -> tuple[Stage, Hexagons]:
     phi, r = _constants(region, passage, layer.facts, kept)
     for end in (phi.lower, phi.upper, r.lower, r.upper):
         end[curved] = 0.0
-    rounded = 4 * UNIT_ROUNDOFF * through.reach[0, kept] * np.abs(passage.phi_z)
-    stage = Stage(
+    return _made(layer, kept, passage, (phi, r), curved, first), region[:, curved]
+
+
+def _held_stage(layer: Hidden, how: Held, kept: IntArray, first: int) -> Stage:
+    """The same where the activation is no clamp: all neurons follow (d, z) up to an interval."""
+    loose = ~layer.regular[0, kept] | ~how.known[0, kept]
+    bounds = (layer.facts.difference_post, layer.facts.reference_post, how.phi, how.r)
+    after, value, phi, r = (Interval(x.lower[0, kept], x.upper[0, kept]) for x in bounds)
+    passage = Passage(*(np.where(loose, 0.0, v[0, kept]) for v in (how.phi_d, how.phi_z, how.r_z)))
+    return _made(
+        layer, kept, passage, (select(loose, after, phi), select(loose, value, r)), np.arange(0), first
+    )
+
+
+def _made(
+    layer: Hidden,
+    kept: IntArray,
+    passage: Passage,
+    constants: tuple[Interval, Interval],
+    curved: IntArray,
+    first: int,
+) -> Stage:
+    through = layer.maps
+    rounded = 4 * UNIT_ROUNDOFF * through.reach[0, kept] * (passage.phi_z != 0.0)
+    return Stage(
         weight=through.weight[kept],
         gap=through.gap[kept],
         reference=through.reference[kept],
@@ -187,13 +214,12 @@ def _stage(layer: Hidden, kept: IntArray, first: int) -> tuple[Stage, Hexagons]:
         z_error=add_up(through.z_error[0, kept], rounded),
         tiny=float(through.tiny[0, 0]),
         passage=passage,
-        phi=phi,
-        r=r,
+        phi=constants[0],
+        r=constants[1],
         curved=curved,
         side=layer.side,
         columns=slice(first, first + len(curved)),
     )
-    return stage, region[:, curved]
 
 
 def _constants(

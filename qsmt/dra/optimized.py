@@ -19,7 +19,8 @@ import numpy as np
 from qsmt.arith.outward import add_up
 from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.ascent import Schedule, ascend, closed_form
-from qsmt.dra.domain import BoolArray, Effort, outward, scaled
+from qsmt.dra.domain import BoolArray, Deadline, Effort, outward, scaled
+from qsmt.dra.held import Held, held
 from qsmt.dra.multipliers import Dual, Hidden, certified, dual, points
 from qsmt.dra.pairs import Form, Maps
 from qsmt.dra.splitting import search
@@ -40,16 +41,17 @@ class Optimizer:
 
     outputs: Sequence[int] | None
     effort: Effort
-    halfway: float
-    deadline: float
+    halfway: Deadline
+    deadline: Deadline
 
     @staticmethod
     def begun(outputs: Sequence[int] | None, effort: Effort) -> Optimizer:
         now = time.monotonic()
-        return Optimizer(outputs, effort, now + 0.5 * effort.seconds, now + effort.seconds)
+        halfway, end = (Deadline(now + share * effort.seconds, effort.stop) for share in (0.5, 1.0))
+        return Optimizer(outputs, effort, halfway, end)
 
     def __call__(self, trace: Trace, known: Pre) -> Pre:
-        if not trace.layers or time.monotonic() >= self.deadline:
+        if not trace.layers or self.deadline.passed:
             return known
         hidden, last = _layers(trace)
         if len(trace.layers) == len(trace.problem.layers) - 1:
@@ -60,12 +62,12 @@ class Optimizer:
         m = len(last.bias)
         chosen = np.arange(m) if self.outputs is None else np.unique(np.array(self.outputs, dtype=np.int64))
         below = dual(hidden, last, _form(*_difference(last), chosen), trace.inputs)
-        upper = search(below, self.effort.nodes, self.deadline)
+        upper = search(below, self.effort, self.deadline)
         return known.meet_difference(_interval(upper, chosen, m))
 
     def _hidden(self, trace: Trace, known: Pre, hidden: Sequence[Hidden], last: Maps) -> Pre:
         m, which, side = len(last.bias), np.flatnonzero(_undecided(trace, known)), trace.next.quantized
-        if not len(which) or time.monotonic() >= self.halfway:
+        if not len(which) or self.halfway.passed:
             return known
         forms = [_form(*rows, which) for rows in (_difference(last), _reference(last), _quantized(last))]
         rows = Form(*(np.concatenate([getattr(f, name) for f in forms]) for name in Form.__slots__))
@@ -80,15 +82,26 @@ def _layers(trace: Trace) -> tuple[list[Hidden], Maps]:
     trace.relaxed_pairs()
     layers = enumerate(zip(trace.layers, trace.regular, trace.problem.layers, strict=False))
     hidden = [
-        Hidden(trace.maps(i), trace.hexagons(i), facts, regular, layer.quantized)
+        Hidden(trace.maps(i), trace.hexagons(i), facts, regular, layer.quantized, _held(trace, i))
         for i, (facts, regular, layer) in layers
     ]
     return hidden, trace.maps(len(trace.layers))
 
 
+def _held(trace: Trace, i: int) -> Held | None:
+    """How a layer that is no clamp is held."""
+    if not trace.problem.layers[i].is_curved:
+        return None
+    return held(
+        trace.planes(i), trace.reference_lines(i), trace.known[i].difference, trace.known[i].reference
+    )
+
+
 def _undecided(trace: Trace, known: Pre) -> BoolArray:
-    """The neurons that may cross a limit of their activation in either network."""
+    """The neurons that may cross a limit of their activation in either network; all, if it is no clamp."""
     layer = trace.next
+    if layer.is_curved:
+        return np.ones(known.reference.lower.shape[-1], dtype=np.bool_)
     ours, theirs = layer.reference.activation, layer.quantized.activation
     s = scaled(known.quantized.interval, layer.quantized.pre_unit)
     noisy = Interval(s.lower + theirs.noise[0], s.upper + theirs.noise[1])
@@ -131,12 +144,12 @@ def _interval(upper: FloatArray, which: IntArray, m: int) -> Interval:
     return outward(-ends[1], ends[0])
 
 
-def _ascended(below: Dual, deadline: float) -> FloatArray:
+def _ascended(below: Dual, deadline: Deadline) -> FloatArray:
     """Upper bounds of all rows by good multipliers, without dividing anything."""
     at, rows = points(below.region[:, None]), len(below.rows.constant)
     found, several = np.full(rows, np.inf), max(1, ROW_COLUMNS // max(1, at.margin.shape[-1]))
     for first in range(0, rows, several):
-        if time.monotonic() >= deadline:
+        if deadline.passed:
             break
         some = np.arange(first, min(first + several, rows))
         start = closed_form(below, at, some)

@@ -32,11 +32,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, add_up, gamma, inflate, raised
+from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, add_up, gamma, inflate, raised, raised_twice
 from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.compiled import CompiledLayer
 from qsmt.dra.deeppoly import Lines, form_error
-from qsmt.dra.domain import BoolArray, pair
+from qsmt.dra.domain import BoolArray, mirrored_rows
 from qsmt.dra.inputs import InputFacts, middle_of
 from qsmt.dra.planes import Planes
 from qsmt.facts import Interval
@@ -143,21 +143,17 @@ def maps(layer: CompiledLayer, read: tuple[Interval, Interval], kept: IntArray) 
         inflate(d_error, 4),
         form_error(reference, near, rounding * sums[2]),
         sums[0] + sums[1] + sums[2] + np.abs(gap.bias) + np.abs(reference.bias),
-        inflate(8 * rows * SMALLEST * total, rows + gap.terms + 64),
+        inflate(16 * rows * SMALLEST * total, rows + gap.terms + 64),
     )
 
 
 def relax_pair(through: Maps, planes: Planes, lines: Lines) -> RelaxedPair:
     """The layer between planes, and the reference between a line above it and one above its negation."""
-    slopes = lines.slope
-    lined = Planes(np.zeros_like(slopes), slopes, pair(lines.intercept[0], -lines.intercept[1]))
-    of_delta, of_h = _constants(through, planes), _constants(through, lined)
-    found = (planes.alpha, planes.beta, slopes, of_delta, of_h)
-    kept = np.flatnonzero(np.logical_or.reduce([_any(v != 0) for v in found]))
-    alpha, beta, slope, delta, h = (_spread(v[..., kept]) for v in found)
-    weight, gap, reference = (m[kept] for m in (through.weight, through.gap, through.reference))
-    boxes = slopes.shape[1]
-    curved = _columns(_any(alpha.half != 0) | _any(beta.mean != 0) | _any(beta.half != 0), boxes)
+    found = _coefficients(through, planes, lines)
+    kept = np.flatnonzero(_any(found != 0))
+    alpha, beta, slope, of_delta, of_h = map(_spread, _take(found, kept))
+    boxes = found.shape[-2]
+    curved = _columns(_any((alpha.half != 0) | (beta.mean != 0) | (beta.half != 0)), boxes)
     bent = _columns(_any(slope.half != 0), boxes)
     return RelaxedPair(
         kept,
@@ -166,20 +162,32 @@ def relax_pair(through: Maps, planes: Planes, lines: Lines) -> RelaxedPair:
         Spread(alpha.mean, alpha[curved].half),
         beta[curved],
         Spread(slope.mean, slope[bent].half),
-        delta,
-        h,
-        weight,
-        gap,
-        reference,
+        of_delta,
+        of_h,
+        _rows(through.weight, kept),
+        _rows(through.gap, kept),
+        _rows(through.reference, kept),
         through.tiny,
     )
 
 
-def start(through: Maps) -> Form:
-    """The differences d of a layer, and their negations, over what it reads."""
-    bias, error = through.gap_bias, through.d_error
+def _coefficients(through: Maps, planes: Planes, lines: Lines) -> FloatArray:
+    """Upper and lower alpha, beta, slope of the lines, constants of delta and of h: (5, 2, boxes, m)."""
+    found = np.empty((5, *planes.alpha.shape))
+    found[0], found[1], found[2] = planes.alpha, planes.beta, lines.slope
+    alpha, gammas = np.zeros((2, *planes.alpha.shape)), np.empty((2, *planes.alpha.shape))
+    alpha[0], gammas[0] = planes.alpha, planes.gamma
+    gammas[1, 0], gammas[1, 1] = lines.intercept[0], -lines.intercept[1]
+    found[3:] = _constants(through, alpha, found[1:3], gammas)
+    return found
+
+
+def start(through: Maps, neurons: IntArray) -> Form:
+    """The differences d of chosen neurons of a layer, and their negations, over what it reads."""
+    bias, error = through.gap_bias[neurons], _take(through.d_error, neurons)
     constant = add_up(np.concatenate([bias, -bias]), np.concatenate([error, error], axis=-1))
-    return Form(through.delta_rows[None], through.h_rows[None], constant)
+    both = mirrored_rows(neurons, len(through.bias))
+    return Form(_rows(through.delta_rows, both)[None], _rows(through.h_rows, both)[None], constant)
 
 
 def identity(size: int, kept: IntArray) -> Form:
@@ -195,7 +203,7 @@ def substitute(form: Form, layer: RelaxedPair) -> Form:
     delta_size, h_size = np.abs(delta), np.abs(h)
     added = _matvec(delta, layer.of_delta.mean) + _matvec(delta_size, layer.of_delta.half)
     added += _matvec(h, layer.of_h.mean) + _matvec(h_size, layer.of_h.half)
-    constant = raised(raised(form.constant + added) + layer.tiny)
+    constant = raised_twice(form.constant + added + layer.tiny)
     d, z = delta * layer.alpha.mean, h * layer.slope.mean
     if layer.bent is not None:
         z[..., layer.bent] += h_size[..., layer.bent] * layer.slope.half
@@ -227,19 +235,24 @@ def greatest(rows: FloatArray, constant: FloatArray, inputs: InputFacts) -> Floa
     """The greatest value of forms over x on each box."""
     mean, half = inputs.middle
     value = _matvec(rows, mean) + _matvec(np.abs(rows), half)
-    return raised(raised(constant + value) + 8 * SMALLEST * rows.shape[-1])
+    return raised_twice(constant + value + 16 * SMALLEST * rows.shape[-1])
 
 
-def _constants(through: Maps, planes: Planes) -> FloatArray:
-    """The upper and the lower constant of a layer, widened for every rounding until they are summed."""
-    alpha, beta = np.abs(planes.alpha), np.abs(planes.beta)
-    value = planes.gamma + planes.alpha * through.gap_bias + planes.beta * through.bias
-    size = np.abs(planes.gamma) + alpha * np.abs(through.gap_bias) + beta * np.abs(through.bias)
-    alive = ((alpha != 0) | (beta != 0) | (planes.gamma != 0)).any(axis=0)
-    penalty = (alpha * through.d_error + beta * through.z_error).max(axis=0)
-    penalty = penalty + np.where(alive, 8 * SMALLEST * (1.0 + through.reach), 0.0)
-    margin = penalty + gamma(4 * value.shape[-1] + 32) * (size.max(axis=0) + penalty)
-    return pair(value[0] + margin, value[1] - margin)
+def _constants(through: Maps, alpha: FloatArray, beta: FloatArray, gammas: FloatArray) -> FloatArray:
+    """Constants of forms over d and z, upper and lower, after the affine maps; all arrays (.., 2, boxes, m).
+
+    They are widened for every rounding until they are summed.
+    """
+    alpha_size, beta_size, gamma_size = np.abs(alpha), np.abs(beta), np.abs(gammas)
+    value = gammas + alpha * through.gap_bias + beta * through.bias
+    size = gamma_size + alpha_size * np.abs(through.gap_bias) + beta_size * np.abs(through.bias)
+    alive = np.any(alpha_size + beta_size + gamma_size != 0, axis=-3, keepdims=True)
+    penalty = np.max(alpha_size * through.d_error + beta_size * through.z_error, axis=-3, keepdims=True)
+    penalty += np.where(alive, 8 * SMALLEST * (1.0 + through.reach), 0.0)
+    margin = penalty + gamma(4 * value.shape[-1] + 32) * (np.max(size, axis=-3, keepdims=True) + penalty)
+    value[..., :1, :, :] += margin
+    value[..., 1:, :, :] -= margin
+    return value
 
 
 def _spread(values: FloatArray) -> Spread:
@@ -250,7 +263,12 @@ def _spread(values: FloatArray) -> Spread:
 
 def _take(matrix: FloatArray, columns: IntArray) -> FloatArray:
     """These columns, in ascending order; the matrix itself if these are all."""
-    return matrix if len(columns) == matrix.shape[1] else matrix[:, columns]
+    return matrix if len(columns) == matrix.shape[-1] else matrix.take(columns, axis=-1)
+
+
+def _rows(matrix: FloatArray, rows: IntArray) -> FloatArray:
+    """These rows, in ascending order; the matrix itself if these are all."""
+    return matrix if len(rows) == len(matrix) else matrix[rows]
 
 
 def _any(where: BoolArray) -> BoolArray:

@@ -19,7 +19,6 @@ Which neuron: the one at which the mean point of the search is furthest from wha
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
@@ -30,14 +29,14 @@ import numpy as np
 from qsmt.arith.outward import add_down, add_up, times_down, times_up
 from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.ascent import Ascent, Schedule, ascend, closed_form
-from qsmt.dra.domain import BoolArray, both
+from qsmt.dra.domain import BoolArray, Deadline, Effort, both
 from qsmt.dra.hexagon import Hexagons, tightened
 from qsmt.dra.multipliers import D, Dual, Z, certified, points
 from qsmt.facts import Interval
 
 ROOT = Schedule(steps=100, rate=0.1, decay=0.96)
 CHILD = Schedule(steps=24, rate=0.05, decay=0.9)
-LAST = Schedule(steps=100, rate=0.2, decay=0.96)
+LAST = Schedule(steps=300, rate=0.1, decay=0.98)
 PROGRESS = 1e-4
 """A node that cannot be divided is done when this share of its bound is not gained any more."""
 BATCH, BATCH_COLUMNS = 32, 4096
@@ -304,15 +303,15 @@ def _middle(columns: Columns, bounds: FloatArray, found: Ascent) -> _Scored:
     return np.where(usable, score, -np.inf), Cut(kind, kind, np.where(usable, code, 0.0))
 
 
-def search(dual: Dual, limit: int, deadline: float) -> FloatArray:
-    """Upper bounds of all targets, from at most about `limit` nodes each, until the deadline."""
+def search(dual: Dual, effort: Effort, deadline: Deadline) -> FloatArray:
+    """Upper bounds of all targets, from at most about `effort.nodes` nodes each, until the deadline."""
     columns, targets = Columns.of(dual), np.arange(len(dual.rows.constant))
     if not dual.region.step.size:
         nothing = np.zeros((2, len(targets), 0))
         return certified(dual, points(dual.region[:, None]), targets, nothing)
     nodes, done = _root(dual, targets), 0
-    while time.monotonic() < deadline and done < limit * len(targets):
-        chosen = _urgent(nodes, len(targets))
+    while not deadline.passed and done < effort.nodes * len(targets):
+        chosen = _urgent(nodes, len(targets)) & (nodes.bound > effort.goal)
         if not chosen.any():
             break
         stuck = nodes.cut.kind == NOWHERE

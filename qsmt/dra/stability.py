@@ -17,6 +17,7 @@ import numpy.typing as npt
 from qsmt.dra.compiled import Side, compile_problem
 from qsmt.dra.domain import Limits, scaled
 from qsmt.dra.interval import Ranged
+from qsmt.dra.shape import Shape
 from qsmt.facts import Facts, Interval, LayerFacts, Stability
 from qsmt.problem import Problem
 
@@ -41,7 +42,7 @@ def stability(problem: Problem, facts: Facts) -> tuple[LayerStability, ...]:
     hidden = zip(compile_problem(problem).layers[:-1], facts.layers[:-1], strict=True)
     return tuple(
         LayerStability(
-            _classified(layer.reference.activation.limits, known.reference_pre),
+            _of_reference(layer.reference, known),
             _of_quantized(layer.quantized, known),
         )
         for layer, known in hidden
@@ -55,8 +56,26 @@ def unstable(problem: Problem, facts: Facts) -> tuple[int, int]:
     return sum(layer.counts[0][kind] for layer in layers), sum(layer.counts[1][kind] for layer in layers)
 
 
+def _of_reference(side: Side, known: LayerFacts) -> StabilityArray:
+    if side.shape is not None:
+        return _of_shape(side.shape, known.reference_pre)
+    return _classified(side.activation.limits, known.reference_pre)
+
+
+def _of_shape(shape: Shape, values: Interval) -> StabilityArray:
+    """What is no clamp is active where its slope is one throughout, and constant where it is zero."""
+    slopes = shape.slopes(values)
+    constant, active = (
+        (slopes.lower == 0.0) & (slopes.upper == 0.0),
+        (slopes.lower == 1.0) & (slopes.upper == 1.0),
+    )
+    return np.asarray(_OBJECTS[np.select([constant, active], [1, 0], 3)])
+
+
 def _of_quantized(side: Side, known: LayerFacts) -> StabilityArray:
     """By the accumulator after all roundings and before all limits, which commute with them."""
+    if side.shape is not None:
+        return _of_shape(side.shape, known.quantized_pre)
     rounded = known.quantized_pre
     for rounding in side.roundings:
         rounded = rounding.of_interval(rounded)

@@ -15,7 +15,8 @@ from qsmt.arith.real import FloatArray, IntArray
 from qsmt.arith.units import Unit, inverse
 from qsmt.dra.activation import Before
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem
-from qsmt.dra.deeppoly import BoundedLayer, Lines, RelaxedLayer, lines_around, relax
+from qsmt.dra.curved import curved_planes, slopes_between
+from qsmt.dra.deeppoly import BoundedLayer, Lines, RelaxedLayer, lines_of, relax
 from qsmt.dra.domain import BoolArray, both, scaled, select
 from qsmt.dra.hexagon import Hexagons, hexagons
 from qsmt.dra.inputs import InputFacts
@@ -94,6 +95,8 @@ class Trace:
     layers: list[LayerFacts] = field(default_factory=list)
     known: list[Before] = field(default_factory=list)
     regular: list[BoolArray] = field(default_factory=list)  # where a quantized layer obeys its formula
+    varying: IntArray = field(default_factory=lambda: np.arange(0))
+    """The neurons of the next layer that are worth a domain's work: the others put out one value."""
     form: tuple[FloatArray, FloatArray] | None = (
         None  # of the latest difference before its activation, over x
     )
@@ -150,10 +153,13 @@ class Trace:
     def relaxed_pairs(self) -> list[RelaxedPair]:
         """The layers of both networks so far, between planes."""
         for i in range(len(self._pairs), len(self.layers)):
-            alone = self.reference_alone[i]
-            lines = alone.lines.repeated(len(self.layers[i].reference_pre.lower) // len(alone.pre.lower))
-            self._pairs.append(relax_pair(self.maps(i), self._planes(i), lines))
+            self._pairs.append(relax_pair(self.maps(i), self.planes(i), self.reference_lines(i)))
         return self._pairs
+
+    def reference_lines(self, i: int) -> Lines:
+        """Around the reference's activation of layer i."""
+        alone = self.reference_alone[i]
+        return alone.lines.repeated(len(self.layers[i].reference_pre.lower) // len(alone.pre.lower))
 
     def maps(self, i: int) -> Maps:
         """The affine maps of layer i, if all layers before it are relaxed."""
@@ -171,23 +177,27 @@ class Trace:
 
     def _quantized_lines(self, i: int) -> Lines:
         """Where a neuron does not obey its formula, its bounds are its lines."""
-        activation, known, regular = (
-            self.problem.layers[i].quantized.activation,
-            self.known[i],
-            self.regular[i],
-        )
-        found = lines_around(known.quantized, activation.limits, activation.noise)
+        known, regular = self.known[i], self.regular[i]
+        found = lines_of(self.problem.layers[i].quantized, known.quantized)
         if regular.all():
             return found
         ends = both(known.quantized_post).upper
         return Lines(np.where(regular, found.slope, 0.0), np.where(regular, found.intercept, ends))
 
-    def _planes(self, i: int) -> Planes:
-        """Where a neuron does not obey its formula, its bounds are its planes."""
+    def planes(self, i: int) -> Planes:
+        """Around the difference that layer i makes; where a neuron does not obey its formula, its bounds."""
         after, regular = self.layers[i].difference_post, self.regular[i]
-        found = planes(self.hexagons(i), after)
+        found = (
+            self._curved_planes(i) if self.problem.layers[i].is_curved else planes(self.hexagons(i), after)
+        )
         if regular.all():
             return found
         flat = np.stack([after.upper, after.lower])
         alpha, beta = (np.where(regular, v, 0.0) for v in (found.alpha, found.beta))
         return Planes(alpha, beta, np.where(regular, found.gamma, flat))
+
+    def _curved_planes(self, i: int) -> Planes:
+        layer, known = self.problem.layers[i], self.known[i]
+        slopes = slopes_between(known, layer.reference.shape, layer.quantized.shape)
+        theirs = lines_of(layer.quantized, known.quantized)
+        return curved_planes(known, self.layers[i].difference_post, slopes, self.reference_lines(i), theirs)

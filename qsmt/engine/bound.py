@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -23,9 +24,10 @@ from qsmt.engine.check import analyse
 from qsmt.engine.falsify import falsify
 from qsmt.engine.investigation import Investigation, OutputRange, Silence, Stage, Watch
 from qsmt.engine.leaves import empty
-from qsmt.engine.plan import Options
+from qsmt.engine.optimize import optimize
+from qsmt.engine.plan import OPTIMIZED_SHARE, Options
 from qsmt.engine.policy import Policy
-from qsmt.engine.search import crew_of, figures, pursue, run_one_point, said
+from qsmt.engine.search import crew_of, figures, pursue, refusal, run_one_point, said
 from qsmt.facts import Interval
 from qsmt.problem import Problem
 
@@ -104,6 +106,8 @@ def bound(
     bounding = _Bounding(run, gap, stop or Event())
     run.perform(analyse, "analysis")
     run.perform(falsify, "falsification")
+    if refusal(run) is not None:
+        run.perform(partial(optimize, share=OPTIMIZED_SHARE, stop=bounding.stop.is_set), "relaxation")
     run.perform(bounding.search, "search")
     return BoundResult(
         problem, run.outputs, tuple(run.stages), time.monotonic() - run.started, bounding.reason

@@ -5,6 +5,7 @@ Each stage is cheaper than the next and decides what it can:
 1. analysis bounds the difference and finds the stable neurons; it may prove the claim outright;
 2. falsification looks for an input that breaks it;
 3. search cuts the region into boxes, analyses each, and runs every point of a grid box that is small enough;
+   a region of too many inputs is analysed as a whole, with relaxations that are searched for;
 4. what is left goes to the encodings, query by query, cross-checked.
 
 Whatever claims a violation is executed exactly before it becomes a verdict.
@@ -13,7 +14,9 @@ Whatever claims a violation is executed exactly before it becomes a verdict.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from qsmt.dra.analysis import analyze_region
@@ -22,7 +25,8 @@ from qsmt.dra.stability import unstable
 from qsmt.engine.dispatch import solve_residual, validate
 from qsmt.engine.falsify import falsify
 from qsmt.engine.investigation import Investigation, OutputRange, Silence, Stage, Watch
-from qsmt.engine.plan import NONE, Options
+from qsmt.engine.optimize import optimize
+from qsmt.engine.plan import NONE, SEARCH_SHARE, Options
 from qsmt.engine.search import refusal, search
 from qsmt.problem import Problem
 from qsmt.verdict import Verdict
@@ -51,8 +55,8 @@ def check(problem: Problem, options: Options | None = None, watch: Watch | None 
     run.perform(analyse, "analysis")
     if run.verdict is None and run.options.falsifies:
         run.perform(falsify, "falsification")
-    if run.verdict is None and _searched(run):
-        run.perform(search, "search")
+    if run.verdict is None and run.options.searches:
+        run.perform(*_region_stage(run))
     if run.verdict is None and run.options.encoding != NONE and run.remaining_s > 0:
         run.perform(solve_residual, "encodings")
     return CheckResult(problem, run.outcome, run.outputs, tuple(run.stages), time.monotonic() - run.started)
@@ -70,8 +74,11 @@ def analyse(run: Investigation) -> tuple[str, dict[str, Any]]:
     return f"bounded the difference; {ours} + {theirs} hidden neurons are unstable", figures
 
 
-def _searched(run: Investigation) -> bool:
+def _region_stage(run: Investigation) -> tuple[Callable[[Investigation], tuple[str, dict[str, Any]]], str]:
+    """Cut the region, or make the best of it as a whole."""
     refused = refusal(run)
-    if run.options.searches and refused is not None:
-        run.reasons.append(refused)
-    return run.options.searches and refused is None
+    if refused is None:
+        return search, "search"
+    run.reasons.append(refused)
+    share = 1.0 if run.options.encoding == NONE else SEARCH_SHARE
+    return partial(optimize, share=share), "relaxation"

@@ -158,9 +158,13 @@ def replayed(query: Query, found: QueryAnswer) -> QueryAnswer:
         return found
     if found.witness is None:
         return replace(found, status=Status.UNKNOWN, reason=f"{found.backend} gave no input with its answer")
-    difference = replay(query.problem, [found.witness])[0].difference[query.output]
-    if query.problem.region.contains(found.witness) and query.side * difference > query.bound:
+    execution = replay(query.problem, [found.witness])[0]
+    if (
+        query.problem.region.contains(found.witness)
+        and execution.reached(query.output, query.side) > query.bound
+    ):
         return found
+    difference = execution.difference[query.output]
     reason = f"{found.backend} claims a violation; replayed exactly, the difference there is only {float(difference)!r}"
     return replace(found, status=Status.UNKNOWN, witness=None, reason=reason)
 

@@ -20,7 +20,7 @@ from qsmt.engine.alarm import alarm_folder
 from qsmt.engine.plan import Options
 from qsmt.errors import SoundnessError
 from qsmt.facts import Facts
-from qsmt.interp.replay import Execution, replay, violated
+from qsmt.interp.replay import Execution, keeps, replay, violated
 from qsmt.problem import Problem
 from qsmt.verdict import Falsified, Unknown, Verdict, Verified, Witness
 
@@ -65,11 +65,11 @@ class OutputRange:
 
     @property
     def extremes(self) -> tuple[Fraction, Fraction] | None:
-        """The least and the greatest difference that is reached."""
+        """A difference that some input does not exceed, and one that some input does not fall short of."""
         if self.witnessed is None:
             return None
-        least, greatest = (execution.difference[self.index] for execution in self.witnessed)
-        return least, greatest
+        least, greatest = self.witnessed
+        return -least.reached(self.index, -1), greatest.reached(self.index, 1)
 
     @property
     def reached(self) -> tuple[float, float]:
@@ -101,6 +101,7 @@ class Investigation:
     trust: list[str] = field(default_factory=list)
     decides: bool = True
     started: float = field(default_factory=time.monotonic)
+    _undecided: Execution | None = None
     _certified: dict[int, tuple[float, float]] = field(default_factory=dict)
     _witnessed: dict[int, Extremes] = field(default_factory=dict)
 
@@ -127,6 +128,8 @@ class Investigation:
             output = violated(self.problem, execution) if self.decides else None
             if output is not None:
                 self._falsify(execution, output)
+            elif self.decides and execution.radius and not keeps(self.problem, execution):
+                self._undecided = execution
         return executions
 
     def exact(self, point: FloatArray) -> tuple[Fraction, ...]:
@@ -156,9 +159,21 @@ class Investigation:
             for i, b in zip(claim.outputs, claim.bounds, strict=True)
         )
 
+    @property
+    def is_undecided(self) -> bool:
+        """Is there an execution so close to a bound that its enclosure does not tell on which side it is?"""
+        return self._undecided is not None
+
     def verify(self, trust: Sequence[str]) -> None:
-        """The claim holds, resting on `trust`; the certified bounds follow it."""
+        """The claim holds, resting on `trust`; the certified bounds follow it.
+
+        Not if an execution `is_undecided`.
+        """
         if isinstance(self.verdict, Falsified):
+            return
+        if self._undecided is not None:
+            point = ", ".join(map(str, self._undecided.input))
+            self.reasons.append(f"at [{point}] the difference is too close to the bound to tell")
             return
         self.verdict = Verified(tuple(dict.fromkeys(trust)))
         for i, bound in zip(self.problem.claim.outputs, self.problem.claim.bounds, strict=True):
@@ -196,7 +211,9 @@ class Investigation:
         """Certified bounds contain every execution: where they do not, something in qsmt is wrong."""
         low, high = self._certified.get(output, (-np.inf, np.inf))
         seen = self._witnessed.get(output)
-        if seen is None or low <= seen.least.difference[output] <= seen.greatest.difference[output] <= high:
+        if seen is None:
+            return
+        if low <= seen.least.range_of(output)[1] and seen.greatest.range_of(output)[0] <= high:
             return
         folder = alarm_folder(self.problem, f"output-{output}-bounds")
         reached = f"[{float(seen.least.difference[output])}, {float(seen.greatest.difference[output])}]"
@@ -210,7 +227,8 @@ class Investigation:
             self.verdict.witness.difference
         )
         if not worse:
-            witness = Witness(execution.input, output, execution.reference, execution.quantized)
+            radius = execution.radius[output] if execution.radius else Fraction(0)
+            witness = Witness(execution.input, output, execution.reference, execution.quantized, radius)
             self.verdict = Falsified(witness, self.problem.claim.of(output))
 
 

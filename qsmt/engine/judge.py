@@ -43,7 +43,7 @@ def is_violation(query: Query, x: tuple[Fraction, ...]) -> bool:
     """Does exact execution confirm it?"""
     if not query.problem.region.contains(x):
         return False
-    return query.side * replay(query.problem, [x])[0].difference[query.output] > query.bound
+    return replay(query.problem, [x])[0].reached(query.output, query.side) > query.bound
 
 
 def judge(trial: Trial, found: QueryAnswer, *, violated: bool | None) -> Judged:

@@ -19,6 +19,10 @@ SEARCH_SHARE = 0.7
 SEARCHED_COORDINATES = 12
 """With more free inputs than this, cutting the region does not help, and the encodings come first."""
 
+OPTIMIZED_SHARE = 0.8
+"""Of the time that `bound` has left, what relaxations of the whole region get where there are too many inputs
+to cut it; the search then looks for larger differences."""
+
 MAX_PARTS = 16
 """More open boxes than this are put to the encodings as one, their hull."""
 

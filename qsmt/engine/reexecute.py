@@ -34,7 +34,7 @@ class Reexecution:
 
     @property
     def confirmed(self) -> bool:
-        exceeds = abs(self.difference) > self.problem.claim.of(self.output)
+        exceeds = self.execution.exceeds(self.output) > self.problem.claim.of(self.output)
         return (
             exceeds
             and self.difference == self.reported

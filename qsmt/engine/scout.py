@@ -44,8 +44,8 @@ class Scout:
         """Bounds of the differences at these points, which are executed exactly."""
         result = empty(len(self.prepared.outputs))
         for execution in self.run.observe([self.run.exact(p) for p in points]):
-            row = [execution.difference[i] for i in self.prepared.outputs]
-            at = Interval(np.array([float_down(v) for v in row]), np.array([float_up(v) for v in row]))
+            row = [execution.range_of(i) for i in self.prepared.outputs]
+            at = Interval(np.array([float_down(v) for v, _ in row]), np.array([float_up(v) for _, v in row]))
             result = union(result, at)
         return result
 

@@ -88,7 +88,7 @@ def conclude(run: Investigation, found: Search) -> None:
         SoundnessError: no box is open, and yet what is certified exceeds the claim.
     """
     run.trust += trust(found)
-    if found.settled:
+    if found.settled or (found.open_boxes == 0 and run.is_undecided):
         run.verify(run.trust)
     elif found.open_boxes == 0:
         raise SoundnessError(
@@ -113,7 +113,7 @@ def refusal(run: Investigation) -> str | None:
         return "the region has ends beyond 2**52, which a search in doubles would miss"
     free = sum(low < high for low, high in zip(region.lower, region.upper, strict=True))
     few = region.points is not None and region.points <= 10**6
-    if free > SEARCHED_COORDINATES and not few and run.options.encoding != NONE:
+    if free > SEARCHED_COORDINATES and not few:
         return f"{free} inputs vary, too many to cut the region"
     return None
 
@@ -121,8 +121,8 @@ def refusal(run: Investigation) -> str | None:
 def run_one_point(run: Investigation) -> tuple[str, dict[str, Any]]:
     """Stage: a region of a single input is decided by executing it."""
     execution = run.observe([run.problem.region.lower])[0]
-    values = execution.difference
-    run.certify(np.array([float_down(v) for v in values]), np.array([float_up(v) for v in values]))
+    ranges = [execution.range_of(i) for i in range(len(execution.difference))]
+    run.certify(np.array([float_down(v) for v, _ in ranges]), np.array([float_up(v) for _, v in ranges]))
     if run.decides and run.verdict is None:
         run.verify(["enumeration"])
     return "ran the only point", {"boxes": 0, "points": 1, "open": 0}

@@ -53,13 +53,14 @@ class Trial:
 
 
 def executions(problem: Problem) -> list[Execution] | None:
-    """Every input of the region, executed exactly; None if there are too many."""
+    """Every input of the region, executed exactly; None if there are too many, or what they give is not rational."""
     region = problem.region
     if region.model is not InputModel.GRID or (region.points or 0) > EXECUTED:
         return None
     ends = zip(region.lower, region.upper, strict=True)
     axes = [map(Fraction, range(int(low), int(high) + 1)) for low, high in ends]
-    return replay(problem, list(itertools.product(*axes)))
+    found = replay(problem, list(itertools.product(*axes)))
+    return None if any(execution.radius for execution in found) else found
 
 
 def facts_of(problem: Problem, executed: list[Execution] | None) -> Facts:

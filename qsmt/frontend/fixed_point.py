@@ -28,7 +28,7 @@ from qsmt.arith.rounding import Rounding, round_fraction, round_ratio
 from qsmt.errors import MalformedProblem
 from qsmt.frontend.formats import FixedPointScheme, FormatSpec, choose_format, input_format, leaves, refuse
 from qsmt.ir.network import Layer, Network, layers
-from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize, Value
+from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, TensorType
 from qsmt.ir.verify import accumulator_range, verify
 from qsmt.problem import INPUT_ROUNDING
@@ -188,7 +188,7 @@ def _steps(reference: Network, scheme: FixedPointScheme, ranges: ActivationRange
         _Step(
             index=i,
             layer=layer,
-            limits=_fold(layer.activation),
+            limits=_fold(layer.activation, i),
             spec=scheme.output if i == last else scheme.hidden,
             format_name="output" if i == last else "hidden",
             range=bounds,
@@ -197,7 +197,7 @@ def _steps(reference: Network, scheme: FixedPointScheme, ranges: ActivationRange
     ]
 
 
-def _fold(activation: Sequence[Op]) -> _Limits:
+def _fold(activation: Sequence[Op], index: int) -> _Limits:
     folded = _Limits()
     for op in activation:
         match op:
@@ -205,6 +205,10 @@ def _fold(activation: Sequence[Op]) -> _Limits:
                 folded = folded.then(_Limits(lower=Fraction(0)))
             case Clamp():
                 folded = folded.then(_Limits(op.lower, op.upper))
+            case LeakyRelu() | Curve():
+                name = "leaky ReLU" if isinstance(op, LeakyRelu) else op.function
+                what = f"layer {index} applies a {name}, and fixed point is made of ReLU and Clip only"
+                raise MalformedProblem(what, hint="compare it with a second float network")
             case _:
                 raise AssertionError(f"{type(op).__name__} is not an activation of a real network")
     return folded

@@ -34,7 +34,7 @@ from qsmt.frontend.onnx_exact import (
     total,
 )
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Const, Op, Value
+from qsmt.ir.ops import ALONE, Affine, Clamp, Const, Op, Relu, Value
 from qsmt.ir.types import Real, TensorType
 from qsmt.ir.verify import MAX_ELEMENTS, verify
 
@@ -165,7 +165,7 @@ class Lowering:
         """
         weight, shape = self._contraction(x, constant, computed_left=computed_left)
         bias = RealTensor.of_floats(np.zeros(weight.shape[0]))
-        return self._map(x, Full(weight, bias), shape)
+        return self.apply(x, Full(weight, bias), shape)
 
     def _contraction(
         self, x: Computed, constant: RealTensor, *, computed_left: bool
@@ -185,8 +185,8 @@ class Lowering:
         rows = np.arange(prod(result)).reshape(axes[:-1])[..., None]
         return scattered((prod(result), x.size), (rows, columns), entries), result
 
-    def _map(self, x: Computed, full: Full, shape: tuple[int, ...]) -> Computed:
-        """`full` applied to `x`; folded into what is pending if that is elementwise."""
+    def apply(self, x: Computed, full: Full, shape: tuple[int, ...]) -> Computed:
+        """`full` applied to `x`, a tensor of this shape; folded into what is pending if that is elementwise."""
         self._charged(full)
         if isinstance(x.pending, Elementwise) and x.pending.is_injective:
             folded = self._folded(full, x.pending, x.base.size)
@@ -225,9 +225,32 @@ class Lowering:
 
     def activate(self, x: Computed, name: str, op: Callable[[Value, Value], Op]) -> Computed:
         """An elementwise op `op(out, x)` on `x`; it commutes with a pending relabelling."""
-        relabelled = isinstance(x.pending, Elementwise) and x.pending.is_relabelling
-        if not relabelled or x.base == self._source:
+        if not self._is_relabelled(x) or isinstance(self._definitions.get(x.base.name), ALONE):
             x = self.flush(x)
+        return self._activated(x, name, op)
+
+    def activate_alone(self, x: Computed, name: str, op: Callable[[Value, Value], Op]) -> Computed:
+        """The same for an op that must read an affine one."""
+        if not self._is_relabelled(x) or not isinstance(self._definitions.get(x.base.name), Affine):
+            x = self.flush(x)
+        return self._activated(x, name, op)
+
+    def is_nonnegative(self, x: Computed) -> bool:
+        """Are the elements of `x` seen to be none below zero?"""
+        match self._definitions.get(x.base.name):
+            case Relu():
+                return self._is_relabelled(x)
+            case Clamp(lower=lower):
+                return lower is not None and lower >= 0 and self._is_relabelled(x)
+            case _:
+                return False
+
+    def _is_relabelled(self, x: Computed) -> bool:
+        """Are the elements of `x` just elements of a value that an op has defined?"""
+        is_relabelling = isinstance(x.pending, Elementwise) and x.pending.is_relabelling
+        return is_relabelling and x.base != self._source
+
+    def _activated(self, x: Computed, name: str, op: Callable[[Value, Value], Op]) -> Computed:
         out = Value(self._unique(name), x.base.type)
         self._definitions[out.name] = op(out, x.base)
         return replace(x, base=out)

@@ -59,7 +59,7 @@ def nonzero(tensor: RealTensor) -> npt.NDArray[np.bool_]:
 def product(a: RealTensor, b: RealTensor) -> RealTensor:
     """Elementwise, with broadcasting."""
     doubles = a.rationals is None and b.rationals is None
-    if doubles and (_is_trivial(a) or _is_trivial(b) or (_is_single(a) and _is_single(b))):
+    if doubles and (_is_trivial(a) or _is_trivial(b) or (is_single(a) and is_single(b))):
         return RealTensor(frozen(np.asarray(a.nearest * b.nearest)))
     return _rational(a, b, lambda x, y: x * y)
 
@@ -117,7 +117,8 @@ def _is_trivial(tensor: RealTensor) -> bool:
     return bool(((magnitudes == 0) | (magnitudes == 1)).all())
 
 
-def _is_single(tensor: RealTensor) -> bool:
+def is_single(tensor: RealTensor) -> bool:
+    """Are all the numbers of single precision (or nearest to such)?"""
     with np.errstate(over="ignore", under="ignore"):
         single = tensor.nearest.astype(np.float32)
     return bool((single == tensor.nearest).all())

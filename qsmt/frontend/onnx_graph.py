@@ -44,6 +44,10 @@ class Node:
         attribute = self._attribute(name, AttributeProto.INT)
         return default if attribute is None else int(attribute.i)
 
+    def text(self, name: str, default: str) -> str:
+        attribute = self._attribute(name, AttributeProto.STRING)
+        return default if attribute is None else bytes(attribute.s).decode("ascii", "replace")
+
     def integers(self, name: str) -> tuple[int, ...] | None:
         attribute = self._attribute(name, AttributeProto.INTS)
         return None if attribute is None else tuple(int(i) for i in attribute.ints)

@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from qsmt.errors import MalformedModel
+from qsmt.frontend.onnx_activations import ACTIVATING
 from qsmt.frontend.onnx_affine import Computed, Lowering
 from qsmt.frontend.onnx_exact import BeyondLimits
 from qsmt.frontend.onnx_graph import Graph, Node, read_graph
@@ -16,10 +17,11 @@ from qsmt.frontend.onnx_quantized import read_quantized
 from qsmt.frontend.onnx_rules import Call, Operators, Tensor, is_quantized
 from qsmt.frontend.onnx_shape_ops import MOVING
 from qsmt.frontend.onnx_tensor import quoted, read_constant
+from qsmt.frontend.onnx_windows import WINDOWED
 from qsmt.frontend.runtimes import Runtime
 from qsmt.ir.network import Network
 
-OPERATORS = Operators(MOVING, COMPUTING)
+OPERATORS = Operators(MOVING, COMPUTING, WINDOWED, ACTIVATING)
 
 
 def read_model(content: bytes, path: Path, *, runtime: Runtime | None = None) -> Network:

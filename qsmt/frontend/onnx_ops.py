@@ -47,7 +47,7 @@ def _gemm(call: Call) -> Tensor:
         call.node.fail(f"adds shape {list(call.tensor(2).shape)} to a product of shape {list(y.shape)}")
     if isinstance(call.tensor(2), Computed):
         _refuse_residual(call)
-    return _shifted(call, y, product(call.reals(2), _factor(call, "beta")))
+    return shifted(call, y, product(call.reals(2), _factor(call, "beta")))
 
 
 def _gemm_operand(call: Call, position: int, flag: str) -> Tensor:
@@ -101,9 +101,9 @@ def _sum_of(call: Call, a: Tensor, b: Tensor, *, at: int) -> Tensor:
     if isinstance(a, Computed) and isinstance(b, Computed):
         _refuse_residual(call)
     if isinstance(a, Computed):
-        return _shifted(call, a, call.as_reals(b, at))
+        return shifted(call, a, call.as_reals(b, at))
     if isinstance(b, Computed):
-        return _shifted(call, b, call.as_reals(a, 0))
+        return shifted(call, b, call.as_reals(a, 0))
     return _folded(call, a, b, (total, np.add))
 
 
@@ -113,9 +113,9 @@ def _sub(call: Call) -> Tensor:
     if isinstance(a, Computed) and isinstance(b, Computed):
         _refuse_residual(call)
     if isinstance(a, Computed):
-        return _shifted(call, a, negated(call.reals(1)))
+        return shifted(call, a, negated(call.reals(1)))
     if isinstance(b, Computed):
-        return _shifted(call, _scaled(call, b, scalar(-1.0)), call.reals(0))
+        return shifted(call, scaled(call, b, scalar(-1.0)), call.reals(0))
     return _folded(call, a, b, (lambda x, y: total(x, negated(y)), np.subtract))
 
 
@@ -125,9 +125,9 @@ def _mul(call: Call) -> Tensor:
     if isinstance(a, Computed) and isinstance(b, Computed):
         call.node.refuse("multiplies two computed tensors, which is not linear")
     if isinstance(a, Computed):
-        return _scaled(call, a, call.reals(1))
+        return scaled(call, a, call.reals(1))
     if isinstance(b, Computed):
-        return _scaled(call, b, call.reals(0))
+        return scaled(call, b, call.reals(0))
     return _folded(call, a, b, (product, np.multiply))
 
 
@@ -140,7 +140,7 @@ def _div(call: Call) -> Tensor:
     if not nonzero(divisor).all():
         call.node.fail("divides by zero")
     if isinstance(a, Computed):
-        return _scaled(call, a, reciprocal(divisor))
+        return scaled(call, a, reciprocal(divisor))
     return _folded(call, call.as_reals(a, 0), reciprocal(divisor), (product, np.multiply))
 
 
@@ -148,7 +148,7 @@ def _div(call: Call) -> Tensor:
 def _neg(call: Call) -> Tensor:
     x = call.tensor(0)
     if isinstance(x, Computed):
-        return _scaled(call, x, scalar(-1.0))
+        return scaled(call, x, scalar(-1.0))
     return negated(x) if isinstance(x, RealTensor) else -x
 
 
@@ -177,11 +177,13 @@ def _aligned(call: Call, x: Computed, constant: RealTensor) -> tuple[Computed, R
     return call.lowering.rearrange(x, spread), rearranged(constant, spread)
 
 
-def _shifted(call: Call, x: Computed, offset: RealTensor) -> Computed:
+def shifted(call: Call, x: Computed, offset: RealTensor) -> Computed:
+    """`x + offset`, broadcast."""
     return call.lowering.shift(*_aligned(call, x, offset))
 
 
-def _scaled(call: Call, x: Computed, factor: RealTensor) -> Computed:
+def scaled(call: Call, x: Computed, factor: RealTensor) -> Computed:
+    """`factor * x`, broadcast."""
     return call.lowering.scale(*_aligned(call, x, factor))
 
 

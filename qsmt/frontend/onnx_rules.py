@@ -140,7 +140,7 @@ class Operators:
         return found
 
     def _unsupported(self, node: Node) -> UnsupportedOp:
-        what, hint = f"{node} is not supported", "read are fully connected networks with Relu or Clip"
+        what, hint = f"{node} is not supported", "docs/semantics.md lists what is read"
         return UnsupportedOp(what, where=node.path, hint=hint)
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from qsmt.arith.curves import STEEPEST, bounds
 from qsmt.arith.fixed import Format, Overflow, Quantized
 from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, float_up, gamma, inflate, up
 from qsmt.arith.real import FloatArray
@@ -25,7 +26,7 @@ from qsmt.arith.rounding import Rounding
 from qsmt.arith.runtime_kinds import stacked
 from qsmt.interp import quantized
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
+from qsmt.ir.ops import Affine, Clamp, Curve, LeakyRelu, Relu, Requantize
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
 from qsmt.problem import InputModel, Problem
@@ -156,6 +157,31 @@ def _real_clamp(op: Clamp) -> Step:
     low, high = _limits(op)
     off = float_up(max((abs(v - Fraction(float(v))) for v in limits), default=Fraction(0)))
     return lambda x: Enclosure(_clipped(x.values, low, high), x.radius if off == 0 else up(x.radius + off))
+
+
+@REAL_RULES.register(LeakyRelu)
+def _real_leaky_relu(op: LeakyRelu) -> Step:
+    slope = float(op.slope)
+    per_unit = float_up(abs(op.slope - Fraction(slope)) + op.slope * Fraction(1, 2**52))
+
+    def step(x: Enclosure) -> Enclosure:
+        error = x.radius + per_unit * x.magnitude + SMALLEST
+        return Enclosure(np.where(x.values < 0.0, slope * x.values, x.values), inflate(error, 4))
+
+    return step
+
+
+@REAL_RULES.register(Curve)
+def _real_curve(op: Curve) -> Step:
+    """The value lies between doubles; an error before it is multiplied by at most the greatest slope."""
+    steepest = STEEPEST[op.function]
+
+    def step(x: Enclosure) -> Enclosure:
+        found = bounds(op.function, x.values)
+        width = _largest(found.upper - found.lower)
+        return Enclosure(0.5 * found.lower + 0.5 * found.upper, inflate(width + steepest * x.radius, 4))
+
+    return step
 
 
 def _clipped(values: F, low: float, high: float) -> F:

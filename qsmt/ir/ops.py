@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from qsmt.arith.curves import Function
 from qsmt.arith.fixed import Fixed, Format, Overflow, Quantized
 from qsmt.arith.noise import noise_of
 from qsmt.arith.real import ExactArray, IntArray, RealTensor, exact_array
@@ -185,7 +186,33 @@ class Requantize:
         return low, high
 
 
-Op: TypeAlias = Affine | Relu | Clamp | Requantize
+@dataclass(frozen=True, slots=True)
+class LeakyRelu:
+    """`out = max(x, slope * x)` with `slope` between 0 and 1; on reals only, alone between two affine ops."""
+
+    out: Value
+    x: Value
+    slope: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """`out = function(x)`, elementwise; on reals only, alone between two affine ops."""
+
+    out: Value
+    x: Value
+    function: Function
+
+
+Op: TypeAlias = Affine | Relu | Clamp | Requantize | LeakyRelu | Curve
+
+ALONE = (LeakyRelu, Curve)
+"""The ops that stand alone between two affine ops: they are no clamps, and consumers bound each in its own way."""
+
+
+def label(op: Op) -> str:
+    """What an op does, for a message."""
+    return str(op.function) if isinstance(op, Curve) else type(op).__name__
 
 
 def _times(codes: IntArray, factors: list[Fraction]) -> ExactArray:

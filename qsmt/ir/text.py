@@ -19,11 +19,12 @@ from typing import assert_never
 
 import numpy as np
 
+from qsmt.arith.curves import Function
 from qsmt.arith.fixed import Overflow
 from qsmt.arith.real import IntArray, RealTensor, frozen
 from qsmt.arith.requantize import RequantKind
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Const, Op, PerNeuron, Relu, Requantize, Value
+from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, PerNeuron, Relu, Requantize, Value
 from qsmt.ir.text_types import TypeParser
 from qsmt.ir.types import Real, TensorType
 from qsmt.ir.verify import verify
@@ -50,6 +51,10 @@ def _print_op(op: Op) -> str:
             return f"clamp %{op.x.name} {{{_limit(op.lower)}, {_limit(op.upper)}}}"
         case Requantize():
             return f"requantize %{op.x.name} {{{_print_kind(op.kind)}, {op.overflow}}}"
+        case LeakyRelu():
+            return f"leaky_relu %{op.x.name} {{{op.slope}}}"
+        case Curve():
+            return f"{op.function} %{op.x.name}"
     assert_never(op)
 
 
@@ -167,6 +172,14 @@ class _Parser(TypeParser):
                 return Clamp(out, x, lower, upper)
             case "requantize":
                 return self._requantize(out)
+            case "leaky_relu":
+                x = self._operand()
+                self._expect("{")
+                slope = self._number()
+                self._expect("}")
+                return LeakyRelu(out, x, slope)
+            case word if word in list(Function):
+                return Curve(out, self._operand(), Function(word))
             case word:
                 self._fail(f"there is no op {word!r}")
 

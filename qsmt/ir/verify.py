@@ -19,7 +19,19 @@ from qsmt.arith.runtime_kinds import Table
 from qsmt.arith.units import distinct, each, shown
 from qsmt.errors import MalformedModel
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Const, Op, PerNeuron, Relu, Requantize, Value
+from qsmt.ir.ops import (
+    ALONE,
+    Affine,
+    Clamp,
+    Const,
+    Curve,
+    LeakyRelu,
+    Op,
+    PerNeuron,
+    Relu,
+    Requantize,
+    Value,
+)
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Channels, Real, units_of
 
 LARGEST = Fraction(float(np.finfo(np.float64).max))
@@ -47,11 +59,13 @@ def verify(network: Network) -> Network:
     _check_vector(network, current)
     if not network.ops or not isinstance(network.ops[0], Affine):
         _fail(network, current, "the network does not begin with an affine op")
-    for op in network.ops:
+    for before, op in zip((None, *network.ops), network.ops, strict=False):
         if op.x != current:
             _fail(network, op.out, f"reads %{op.x.name}, not the value before it, %{current.name}")
         if op.out.name in seen:
             _fail(network, op.out, "is defined twice")
+        if not isinstance(op, Affine) and (isinstance(op, ALONE) or isinstance(before, ALONE)):
+            _check_alone(network, before, op)
         seen.add(op.out.name)
         _check_vector(network, op.out)
         _check_op(network, op)
@@ -102,6 +116,8 @@ def _check_op(network: Network, op: Op) -> None:
             _check_clamp(network, op)
         case Requantize():
             _check_requantize(network, op)
+        case LeakyRelu() | Curve():
+            _check_real_function(network, op)
         case _:
             assert_never(op)
 
@@ -174,7 +190,20 @@ def _check_const(network: Network, const: Const) -> None:
             _fail(network, const, "is an accumulator; constants are real or fixed-point")
 
 
-def _check_same_type(network: Network, op: Relu | Clamp) -> None:
+def _check_alone(network: Network, before: Op | None, op: Op) -> None:
+    if not isinstance(before, Affine):
+        _fail(network, op.out, "is one of several ops between two affine ops, but one of them must be alone")
+
+
+def _check_real_function(network: Network, op: LeakyRelu | Curve) -> None:
+    _check_same_type(network, op)
+    if not isinstance(op.out.type.element, Real):
+        _fail(network, op.out, "is a function of real numbers, applied to codes")
+    if isinstance(op, LeakyRelu) and not 0 < op.slope < 1:
+        _fail(network, op.out, f"has the slope {op.slope}, which is not between 0 and 1")
+
+
+def _check_same_type(network: Network, op: Relu | Clamp | LeakyRelu | Curve) -> None:
     if op.out.type != op.x.type:
         _fail(network, op.out, f"has type {op.out.type}, its operand {op.x.type}")
 

@@ -119,8 +119,8 @@ def number(value: Fraction) -> int | float | str:
 
 
 def _output(found: OutputRange) -> dict[str, Any]:
-    pair = found.witnessed
-    reached = None if pair is None else [float(e.difference[found.index]) for e in pair]
+    pair = found.extremes
+    reached = None if pair is None else list(map(float, pair))
     certified = [end if isfinite(end) else None for end in found.certified]
     return {"index": found.index, "certified": certified, "witnessed": reached}
 
@@ -129,7 +129,8 @@ def _witness(verdict: Verdict | None) -> dict[str, Any] | None:
     if not isinstance(verdict, Falsified):
         return None
     witness = verdict.witness
-    return {
+    inexact = {"radius": str(witness.radius)} if witness.radius else {}
+    return inexact | {
         "input": [number(v) for v in witness.input],
         "output": witness.output,
         "difference": float(witness.difference),

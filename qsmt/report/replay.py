@@ -17,5 +17,11 @@ def render(found: Reexecution) -> str:
         f"  reference   {reference}\n"
         f"  quantized   {quantized}\n"
         f"  difference  {found.difference}\n"
-        f"  reported    {found.reported}\n"
+        f"  reported    {found.reported}\n" + _radius(found)
     )
+
+
+def _radius(found: Reexecution) -> str:
+    """What the numbers are off by at most, where they are no rationals."""
+    radius = found.execution.radius
+    return f"  off by at most {near(radius[found.output])}\n" if radius else ""

@@ -120,9 +120,10 @@ def _witness(witness: Witness, problem: Problem) -> Table:
     table.add_row("reads as", _vector(problem.reference_input(witness.input)))
     table.add_row("reference", _vector(witness.reference))
     table.add_row("quantized", _vector(witness.quantized))
-    table.add_row(
-        "difference", f"{near(witness.difference)} at output {witness.output}, replayed in exact arithmetic"
-    )
+    how = "exact arithmetic"
+    if witness.radius:
+        how = f"rational intervals, to within {near(witness.radius)}"
+    table.add_row("difference", f"{near(witness.difference)} at output {witness.output}, replayed in {how}")
     return table
 
 

@@ -2,8 +2,8 @@
 
 Executions are those of the exact interpreters, op by op; bounds are compared with exact rationals. The
 problems range over all roundings, overflows, requantization kinds, input relations, activations in any
-order, wrapping accumulators, Clip references, magnitudes from 1e-30 to 1e30, widths 1 to 64 and up to
-eight layers.
+order, activations that are no clamps, wrapping accumulators, Clip references, magnitudes from 1e-30 to
+1e30, widths 1 to 64 and up to eight layers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from qsmt.dra.domain import Boxes, Mode
 from qsmt.problem import InputModel, Problem, Region
 from tests.unit.dra.soundness import QUICK, executed, violations
 from tests.unit.dra.wild import Style, points_of, wild_pair, wild_problem
+from tests.unit.dra.wild_curves import curved_pair, curved_problem
 
 KINDS = [
     pytest.param(
@@ -62,6 +63,41 @@ def test_real_inputs_are_inside_at_ties_and_beyond_the_input_format(
 @pytest.mark.parametrize("seed", range(30))
 def test_two_real_networks_are_inside(seed: int) -> None:
     assert check(wild_pair(seed, Style((3, 5, 4, 2), thirds=bool(seed % 2))), seed=seed, most=60) == 60
+
+
+def unlike_pair(seed: int, style: Style) -> Problem:
+    return curved_pair(seed, style, alike=False)
+
+
+CURVED = [curved_pair, unlike_pair, curved_problem]
+
+
+@pytest.mark.parametrize("make", CURVED)
+@pytest.mark.parametrize("seed", range(8))
+def test_activations_that_are_no_clamps_are_inside(make: Callable[[int, Style], Problem], seed: int) -> None:
+    style = Style((3, 5, 4, 2), thirds=bool(seed % 2), model=list(InputModel)[seed % 2])
+    assert check(make(seed, style), seed=seed, most=40) > 0
+
+
+@pytest.mark.parametrize("make", CURVED)
+@pytest.mark.parametrize("seed", range(6))
+def test_they_are_at_magnitudes_from_1e_30_to_1e30_and_on_single_points(
+    make: Callable[[int, Style], Problem], seed: int
+) -> None:
+    problem = make(seed, Style((2, 4, 3, 4, 2), exponent=100 if seed % 3 else 4, thirds=bool(seed % 2)))
+    check(problem, seed=seed, most=25)
+    for point in points_of(problem, seed, 2):
+        check(replace(problem, region=Region(problem.region.model, point, point)), seed=seed, most=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", CURVED)
+@pytest.mark.parametrize("seed", range(8, 108))
+def test_many_activations_that_are_no_clamps_are_inside(
+    make: Callable[[int, Style], Problem], seed: int
+) -> None:
+    style = Style(((3, 5, 4, 2), (1, 8, 1), (2, 3, 3, 3, 2))[seed % 3], exponent=(0, 6, 40)[seed // 3 % 3])
+    check(make(seed, style), seed=seed, most=40)
 
 
 @pytest.mark.parametrize("make", [wild_problem, wild_pair])

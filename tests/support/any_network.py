@@ -7,18 +7,20 @@ executed. `random.Random` makes them, so that a seed names one on every machine.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from random import Random
 
 import numpy as np
 
+from qsmt.arith.curves import Function
 from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.real import RealTensor, frozen
 from qsmt.arith.requantize import Rational, RequantKind, Shift
 from qsmt.arith.rounding import Rounding
-from qsmt.ir.network import Network, layers
-from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize, Value
+from qsmt.ir.network import Layer, Network, layers
+from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
 from qsmt.ir.verify import accumulator_range, verify
 from qsmt.problem import ErrorBound, InputModel, Problem, Region
@@ -57,6 +59,35 @@ def _activation(rng: Random, name: str, x: Value, pool: Sequence[Fraction]) -> R
         return Relu(out, x)
     low, high = sorted((rng.choice(pool), rng.choice(pool)))
     return Clamp(out, x, rng.choice([None, low]), rng.choice([None, high]))
+
+
+def curved_network(seed: int, functions: Sequence[Function] = tuple(Function)) -> Network:
+    """A real network in which most activations are one of these functions or a leaky ReLU."""
+    rng, network = Random(f"curves/{seed}"), real_network(seed)
+    kinds: list[Kind] = [*functions, Fraction(1, 100), Fraction(1, 3), Fraction(1, 10**350), None]
+    return curved(network, [rng.choice(kinds) for _ in layers(network)])
+
+
+Kind = Function | Fraction | None
+"""A function, the slope of a leaky ReLU, or what the layer had."""
+
+
+def curved(network: Network, kinds: Sequence[Kind]) -> Network:
+    """The network with these activations, layer by layer."""
+    ops: list[Op] = []
+    x = network.input
+    for i, (layer, kind) in enumerate(zip(layers(network), kinds, strict=True)):
+        ops += _layer(replace(layer, affine=replace(layer.affine, x=x)), kind, f"c{i}")
+        x = ops[-1].out
+    return verify(replace(network, ops=tuple(ops)))
+
+
+def _layer(layer: Layer, kind: Kind, name: str) -> list[Op]:
+    if kind is None:
+        return [layer.affine, *layer.activation]
+    out = Value(name, layer.pre.type)
+    op = Curve(out, layer.pre, kind) if isinstance(kind, Function) else LeakyRelu(out, layer.pre, kind)
+    return [layer.affine, op]
 
 
 def integer_network(seed: int) -> Network:

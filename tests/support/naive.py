@@ -11,23 +11,31 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import ceil, floor
 
+from qsmt.arith.curves import Function, enclosure
 from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.requantize import Shift
 from qsmt.arith.rounding import Rounding
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize
+from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, Relu, Requantize
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, ElementType, Real
 
 Vector = list[Fraction]
 HALF = Fraction(1, 2)
 
 
-def run(network: Network, point: Sequence[Fraction]) -> tuple[Fraction, ...]:
-    """The values of the outputs: reals, or what the output codes stand for."""
+def run(network: Network, point: Sequence[Fraction], *, middle: bool = False) -> tuple[Fraction, ...]:
+    """The values of the outputs: reals, or what the output codes stand for.
+
+    `middle`: where a value is not rational, the middle of its enclosure stands for it.
+    """
     values = list(point)
     for op in network.ops:
-        values = step(op, values)
+        values = middles(op, values) if middle and isinstance(op, Curve) else step(op, values)
     return tuple(v * unit(network.output.type.element) for v in values)
+
+
+def middles(op: Curve, x: Vector) -> Vector:
+    return [sum(enclosure(op.function, v), Fraction(0)) / 2 for v in x]
 
 
 def unit(kind: ElementType) -> Fraction:
@@ -50,6 +58,12 @@ def step(op: Op, x: Vector) -> Vector:
             return [clamped(v, op.lower, op.upper) for v in x]
         case Requantize():
             return [requantized(op, v) for v in x]
+        case LeakyRelu():
+            return [v if v > 0 else op.slope * v for v in x]
+        case Curve(function=Function.HARD_SWISH):
+            return [v * clamped(v + 3, Fraction(0), Fraction(6)) / 6 for v in x]
+        case Curve():
+            raise AssertionError(f"{op.function} has no rational values")
 
 
 def affine(op: Affine, x: Vector) -> Vector:

@@ -62,6 +62,16 @@ def agrees(proto: ModelProto) -> bool:
     return exact_outputs(network, points) == runtime_outputs(proto, points)
 
 
+def farthest(proto: ModelProto) -> float:
+    """How far the runtime is from our values, at most, as a share of the largest of them."""
+    network = load(proto)
+    points = grid_points(network.input.size)
+    found = reference.enclose(network, [tuple(map(Fraction, point)) for point in points.tolist()])
+    pairs = zip(found.middle, runtime_outputs(proto, points), strict=True)
+    worst = max(abs(a - b) for ours, theirs in pairs for a, b in zip(ours, theirs, strict=True))
+    return float(worst / max(abs(v) for row in found.middle for v in row))
+
+
 # --- the forms ---------------------------------------------------------------------------------------------
 
 
@@ -472,11 +482,105 @@ EXPORTERS: dict[str, Form] = {
     "dead branches": chain(
         "AR",
         gemm("x", "w", out="z"),
-        node("Tanh", ["z"], ["unused"]),
+        node("Softmax", ["z"], ["unused"]),
         node("Relu", ["z"], ["y"]),
         constants={"w": V},
     ),
 }
+
+IMAGE = [1, 2, 4, 5]
+K = np.random.default_rng(0).integers(-3, 4, (4, 2, 3, 2)).astype(np.float32)
+GROUPED = np.random.default_rng(1).integers(-3, 4, (4, 1, 2, 2)).astype(np.float32)
+
+
+def sliding(op: str, expected: str, *constants: np.ndarray, **attributes: Any) -> Form:
+    """An operator that slides a window over an image."""
+    names = [f"c{i}" for i in range(len(constants))]
+    named = dict(zip(names, constants, strict=True))
+    opset, shape = attributes.pop("opset", 19), attributes.pop("x", IMAGE)
+    return one(op, ["x", *names], expected, x=shape, opset=opset, constants=named, attributes=attributes)
+
+
+STATISTICS = {"s": f32([2, -4]), "o": f32([1, 3]), "m": f32([-1, 2]), "v": f32([4, 16])}
+
+
+def normalized(expected: str, *before: onnx.NodeProto, opset: int = 15, **attributes: Any) -> Form:
+    """A batch normalization whose standard deviations are 2 and 4."""
+    read = before[-1].output[0] if before else "x"
+    last = node("BatchNormalization", [read, *STATISTICS], ["y"], **({"epsilon": 0.0} | attributes))
+    shape = [1, 3] if before else IMAGE
+    return chain(expected, *before, last, x=shape, opset=opset, constants=STATISTICS | {"w": W})
+
+
+WINDOWS: dict[str, Form] = {
+    "Conv": sliding("Conv", "A", K, B4, pads=[1, 0, 2, 1], strides=[2, 1]),
+    "Conv of opset 7": sliding("Conv", "A", K, opset=7, kernel_shape=[3, 2]),
+    "Conv, dilated": sliding("Conv", "A", K, B4, dilations=[1, 2]),
+    "Conv in groups": sliding("Conv", "A", GROUPED, B4, group=2),
+    "Conv, padded as needed": sliding("Conv", "A", K, auto_pad="SAME_LOWER", strides=[2, 2]),
+    "Conv of a sequence": sliding("Conv", "A", K[..., 0].copy(), B4, x=[1, 2, 6], pads=[1, 1]),
+    "AveragePool": sliding("AveragePool", "A", kernel_shape=[2, 2], strides=[2, 2]),
+    "AveragePool of opset 7": sliding("AveragePool", "A", kernel_shape=[2, 1], opset=7),
+    "AveragePool of opset 11": sliding("AveragePool", "A", kernel_shape=[1, 2], opset=11, ceil_mode=1),
+    "AveragePool, padding counted": sliding(
+        "AveragePool", "A", kernel_shape=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1
+    ),
+    "AveragePool, padding not counted": sliding("AveragePool", "A", kernel_shape=[2, 2], pads=[1, 1, 1, 1]),
+    "GlobalAveragePool": sliding("GlobalAveragePool", "A", x=[1, 3, 4, 2]),
+    "MaxPool": sliding("MaxPool", "ARARA", kernel_shape=[2, 2], strides=[2, 2]),
+    "MaxPool of opset 8": sliding("MaxPool", "ARARA", kernel_shape=[1, 3], opset=8, pads=[0, 1, 0, 1]),
+    "MaxPool, overlapping": sliding("MaxPool", "ARARARA", kernel_shape=[3, 2], ceil_mode=1, dilations=[1, 2]),
+    "MaxPool of one": sliding("MaxPool", "A", kernel_shape=[1, 1], strides=[2, 2]),
+    "GlobalMaxPool": sliding("GlobalMaxPool", "ARARARA", x=[1, 2, 2, 3]),
+    "MaxPool after Relu": chain(
+        "ARARARA",
+        node("Conv", ["x", "k"], ["z"]),
+        node("Relu", ["z"], ["h"]),
+        node("MaxPool", ["h"], ["y"], kernel_shape=[2, 2]),
+        x=IMAGE,
+        constants={"k": K},
+    ),
+    "BatchNormalization": normalized("A"),
+    "BatchNormalization of opset 7": normalized("A", opset=7, spatial=1),
+    "BatchNormalization of opset 9": normalized("A", opset=9, momentum=0.5),
+    "BatchNormalization after a layer": normalized("A", gemm("x", "w", out="z", transB=1)),
+}
+CURVES: dict[str, Form] = {
+    "LeakyRelu": one("LeakyRelu", ["x"], "AL", attributes={"alpha": 0.25}),
+    "LeakyRelu of slope 0": one("LeakyRelu", ["x"], "AR", attributes={"alpha": 0.0}),
+    "LeakyRelu of slope 1": one("LeakyRelu", ["x"], "A", attributes={"alpha": 1.0}),
+    "LeakyRelu after Relu": chain(
+        "ARALA",
+        node("Relu", ["x"], ["h"]),
+        node("LeakyRelu", ["h"], ["l"], alpha=0.5),
+        node("Neg", ["l"], ["y"]),
+    ),
+    "HardSigmoid": one("HardSigmoid", ["x"], "AC", attributes={"alpha": 0.125, "beta": 0.25}),
+    "Relu after LeakyRelu": chain(
+        "ALAR", node("LeakyRelu", ["x"], ["h"], alpha=0.5), node("Relu", ["h"], ["y"])
+    ),
+}
+ROUNDED: dict[str, Form] = {
+    "Tanh": one("Tanh", ["x"], "AC"),
+    "Sigmoid": one("Sigmoid", ["x"], "AC"),
+    "HardSwish": one("HardSwish", ["x"], "AC", opset=14),
+    "HardSigmoid, default slope": one("HardSigmoid", ["x"], "AC"),
+    "LeakyRelu, default slope": one("LeakyRelu", ["x"], "AL"),
+    "Tanh between layers": chain(
+        "ACA",
+        gemm("x", "w", out="z"),
+        node("Tanh", ["z"], ["h"]),
+        gemm("h", "v"),
+        constants={"w": V / 4, "v": V.T.copy()},
+    ),
+    "BatchNormalization, default epsilon": Form(
+        model(
+            [node("BatchNormalization", ["x", *STATISTICS], ["y"])], x=IMAGE, opset=15, constants=STATISTICS
+        ),
+        "A",
+    ),
+}
+"""Forms on which the runtime rounds."""
 
 _GROUPS = {
     "Gemm": GEMM,
@@ -486,5 +590,7 @@ _GROUPS = {
     "shape": SHAPES,
     "constant": CONSTANTS,
     "exporter": EXPORTERS,
+    "window": WINDOWS,
+    "curve": CURVES,
 }
 FORMS = {f"{group}: {name}": form for group, forms in _GROUPS.items() for name, form in forms.items()}

@@ -101,6 +101,15 @@ def _one(op: str, inputs: Sequence[str] = ("x",), **options: Any) -> Writer:
     return _save(model([node(op, list(inputs), ["y"], name="it", **attributes)], **options))
 
 
+def _conv(weight: Array, **options: Any) -> Writer:
+    """A convolution of a sequence of three, or as told."""
+    options = {"x": [1, 1, 3], "constants": {"w": weight}} | options
+    return _one("Conv", ("x", "w"), **options)
+
+
+_ONES = {name: f32([1.0]).reshape(1) for name in "abcd"}
+
+
 def _edited(change: Callable[[ModelProto], object]) -> Writer:
     return _save(changed(small(), change))
 
@@ -260,8 +269,8 @@ _MODELS: dict[str, tuple[Writer, str]] = {
     "name that is not text": (_not_utf8(b"relu"), "name that is not UTF-8"),
     "operator that is not text": (_not_utf8(b"Gemm"), "name that is not UTF-8"),
     "terminal escapes in a name": (
-        _save(model([node("Tanh", ["x"], ["y"], name="a\x1b[31m\nb")])),
-        r"'a\x1b[31m\nb' (Tanh)",
+        _save(model([node("Softmax", ["x"], ["y"], name="a\x1b[31m\nb")])),
+        r"'a\x1b[31m\nb' (Softmax)",
     ),
 }
 _INPUTS: dict[str, tuple[Writer, str]] = {
@@ -347,10 +356,88 @@ _PARAMETERS: dict[str, tuple[Writer, str]] = {
     "external rest": (_beside(_external(location="weights.bin"), bytes(12)), "holds 12 bytes"),
     "external negative": (_beside(_external(location="weights.bin", offset="-4")), "offset or length '-4'"),
 }
+_WINDOWS: dict[str, tuple[Writer, str]] = {
+    "Conv of other channels": (
+        _conv(np.ones((1, 2, 1), np.float32)),
+        "convolves 1 channels with a weight [1, 2, 1]",
+    ),
+    "Conv of another rank": (_conv(np.ones((1, 1), np.float32)), "with a weight of shape [1, 1]"),
+    "Conv in no groups": (_conv(np.ones((1, 1, 1), np.float32), attributes={"group": 0}), "in 0 groups"),
+    "Conv too wide": (_conv(np.ones((1, 1, 4), np.float32)), "slides a window that spans [4]"),
+    "Conv with another kernel": (
+        _conv(np.ones((1, 1, 2), np.float32), attributes={"kernel_shape": [3]}),
+        "with a weight of shape [1, 1, 2]",
+    ),
+    "Conv with negative pads": (
+        _conv(np.ones((1, 1, 1), np.float32), attributes={"pads": [-1, 0]}),
+        "a negative padding",
+    ),
+    "Conv without strides": (
+        _conv(np.ones((1, 1, 1), np.float32), attributes={"strides": [0]}),
+        "a stride or a dilation below one",
+    ),
+    "Conv padded in a new way": (
+        _conv(np.ones((1, 1, 1), np.float32), attributes={"auto_pad": "MIDDLE"}),
+        "has the padding 'MIDDLE'",
+    ),
+    "Conv of absurd padding": (
+        _conv(np.ones((1, 1, 1), np.float32), attributes={"pads": [2**40, 2**40]}),
+        "elements; the limit is",
+    ),
+    "Conv with a long bias": (
+        _one(
+            "Conv",
+            ("x", "w", "b"),
+            x=[1, 1, 3],
+            constants={"w": np.ones((1, 1, 1), np.float32), "b": f32([1, 2])},
+        ),
+        "a bias of shape [2]",
+    ),
+    "MaxPool without a kernel": (_one("MaxPool", x=[1, 1, 3]), "does not say the shape of its kernel"),
+    "MaxPool of padding": (
+        _one("MaxPool", x=[1, 1, 3], attributes={"kernel_shape": [1], "pads": [1, 0]}),
+        "lies in the padding altogether",
+    ),
+    "AveragePool of absurd stride": (
+        _one("AveragePool", x=[1, 1, 3], attributes={"kernel_shape": [2**40], "pads": [2**40, 0]}),
+        "elements; the limit is",
+    ),
+    "variance below zero": (
+        _one(
+            "BatchNormalization",
+            ("x", *"abcd"),
+            x=[1, 1],
+            opset=15,
+            constants=_ONES | {"d": f32([-1.0]).reshape(1)},
+        ),
+        "a variance that is not positive",
+    ),
+    "statistics of other channels": (
+        _one("BatchNormalization", ("x", *"abcd"), x=[1, 2], opset=15, constants=_ONES),
+        "normalizes shape [1, 2] with parameters of shapes [1]",
+    ),
+    "slope that is not a number": (
+        _one("LeakyRelu", attributes={"alpha": float("nan")}),
+        "with a number that is not finite",
+    ),
+}
 _UNSUPPORTED: dict[str, tuple[Writer, str]] = {
-    "Tanh": (_one("Tanh"), "'it' (Tanh) is not supported"),
-    "Conv": (_one("Conv", ("x", "w"), x=[1, 1, 3], constants={"w": f32([[[1.0]]])}), "(Conv) is not"),
-    "unnamed Sigmoid": (_after_gemm(node("Sigmoid", ["z"], ["y"])), "'y' (Sigmoid) is not supported"),
+    "Softmax": (_one("Softmax"), "'it' (Softmax) is not supported"),
+    "unnamed Softplus": (_after_gemm(node("Softplus", ["z"], ["y"])), "'y' (Softplus) is not supported"),
+    "Conv of a batch": (_conv(f32([[[1.0]]]), x=[2, 1, 3]), "not a batch of one with channels"),
+    "steep LeakyRelu": (_one("LeakyRelu", attributes={"alpha": 1.5}), "has the slope 1.5"),
+    "falling LeakyRelu": (_one("LeakyRelu", attributes={"alpha": -0.5}), "has the slope -0.5"),
+    "BatchNormalization in training": (
+        _one(
+            "BatchNormalization",
+            ("x", *"abcd"),
+            x=[1, 1],
+            opset=15,
+            constants=_ONES,
+            attributes={"training_mode": 1},
+        ),
+        "in another way than by stored statistics",
+    ),
     "other domain": (
         _save(model([node("Relu", ["x"], ["y"], name="it", domain="my.ops")])),
         "'it' (my.ops.Relu) is not supported",
@@ -527,6 +614,6 @@ _FORMS: dict[str, tuple[Writer, str]] = {
     ),
 }
 
-_TABLE = _FILES | _MODELS | _INPUTS | _PARAMETERS | _UNSUPPORTED | _FORMS
+_TABLE = _FILES | _MODELS | _INPUTS | _PARAMETERS | _WINDOWS | _UNSUPPORTED | _FORMS
 MALFORMED: dict[str, Writer] = {name: writer for name, (writer, _) in _TABLE.items()}
 EXPECTED: dict[str, str] = {name: fragment for name, (_, fragment) in _TABLE.items()}

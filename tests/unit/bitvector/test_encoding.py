@@ -17,7 +17,7 @@ import z3
 from qsmt.encoding import Fidelity, Query, load
 from qsmt.errors import BackendError, SoundnessError
 from qsmt.facts import Facts, Interval
-from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
+from qsmt.ir.ops import Affine, Clamp, LeakyRelu, Relu, Requantize
 from qsmt.problem import InputModel
 from qsmt.solver.base import Limits, Status
 from qsmt_bitvector import BitVectorEncoding
@@ -34,7 +34,7 @@ def test_it_is_found_by_its_entry_point() -> None:
     found = load("bitvector")
     assert isinstance(found, BitVectorEncoding)
     assert (found.name, found.fidelity, found.suffix) == ("bitvector", Fidelity.EXACT, ".smt2")
-    assert found.supported() == {Affine, Relu, Clamp, Requantize}
+    assert found.supported() == {Affine, Relu, Clamp, Requantize, LeakyRelu}
 
 
 def test_discovery_imports_no_solver() -> None:

@@ -120,17 +120,24 @@ def _unit(value: Value) -> tuple[Fraction, ...]:
 def _times(values: Ratios, factors: tuple[Fraction, ...]) -> Ratios:
     common = lcm(*(f.denominator for f in factors))
     whole = np.array([int(f * common) for f in factors], dtype=object)
-    return Ratios(values.numerators * whole, values.denominator * common)
+    return values.mapped(lambda v: v * whole, values.denominator * common)
 
 
 def _minus(a: Ratios, b: Ratios) -> Ratios:
     common = lcm(a.denominator, b.denominator)
-    left, right = a.numerators * (common // a.denominator), b.numerators * (common // b.denominator)
-    return Ratios(left - right, common)
+    left, right = (v.mapped(lambda n, v=v: n * (common // v.denominator), common) for v in (a, b))  # type: ignore[misc]
+    if left.upper is None and right.upper is None:
+        return Ratios(left.numerators - right.numerators, common)
+    return Ratios(left.numerators - _above(right), common, _above(left) - right.numerators)
+
+
+def _above(values: Ratios) -> ExactArray:
+    return values.numerators if values.upper is None else values.upper
 
 
 def _range(values: Ratios) -> Range:
-    least, greatest = values.numerators.min(axis=0), values.numerators.max(axis=0)
+    """Of values that are only known between rationals, what certainly lies between the least and the greatest."""
+    least, greatest = _above(values).min(axis=0), values.numerators.max(axis=0)
     return Range(
         [Fraction(int(v), values.denominator) for v in least],
         [Fraction(int(v), values.denominator) for v in greatest],

@@ -71,6 +71,7 @@ def test_the_form_holds_on_points(make: Callable[[int, Style], Problem], exponen
 def test_without_any_slack_a_form_is_wrong_on_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pairs, "gamma", lambda terms: 0.0)
     monkeypatch.setattr(pairs, "raised", lambda values: values)
+    monkeypatch.setattr(pairs, "raised_twice", lambda values: values)
     found = list[str]()
     for seed in range(8):
         problem = wild_problem(seed, Style((3, 6, 5, 4, 2), exponent=30, wraps=False))
@@ -91,7 +92,7 @@ FAULTS: dict[str, dict[str, Any]] = {
             *(v[:, None, :] for v in (0.5 * pair[0] + 0.5 * pair[1], 0.0 * pair[0]))
         )
     },
-    "biases are forgotten": {"qsmt.dra.pairs._constants": lambda through, planes: planes.gamma},
+    "biases are forgotten": {"qsmt.dra.pairs._constants": lambda through, alpha, beta, gammas: gammas},
     "the two networks differ by nothing": {
         "qsmt.dra.trace.maps": lambda layer, read, kept: pairs.maps(
             replace(layer, gap=replace(layer.gap, weight=0 * layer.gap.weight, bias=0 * layer.gap.bias)),

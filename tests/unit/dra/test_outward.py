@@ -13,8 +13,8 @@ from qsmt.arith.outward import add_down, add_up, times_down, times_up
 from qsmt.arith.real import FloatArray, RealTensor
 from qsmt.dra import affine, deeppoly
 from qsmt.dra.affine import AffineMap, Approximation, affine_map, integer_map
-from qsmt.dra.deeppoly import RelaxedLayer, bounds, lines_around, relax
-from qsmt.dra.domain import limits_between
+from qsmt.dra.deeppoly import RelaxedLayer, form, greatest, lines_around, relax
+from qsmt.dra.domain import limits_between, mirrored
 from qsmt.facts import Interval
 
 Generator = np.random.Generator
@@ -166,7 +166,7 @@ def substituted(rng: Generator, sizes: tuple[int, ...], *, exponent: int) -> tup
     below: list[RelaxedLayer] = []
     for n, m in pairwise(sizes):
         weight, bias, linear = random_map(rng, m, n, exponent=exponent)
-        found = bounds(linear, below, point, read)
+        found = mirrored(greatest(form(linear, below, read), point))
         image = linear.image(read)
         below.append(relax(linear, lines_around(image, limits), read))
         value, read = exact_image(weight, bias, value), image
@@ -250,9 +250,8 @@ def test_without_gamma_a_substituted_form_excludes_the_exact_value(monkeypatch: 
     image = first.image(one)
 
     def found() -> Interval:
-        return bounds(
-            second, [relax(first, lines_around(image, limits_between(None, None)), one)], one, image
-        )
+        below = [relax(first, lines_around(image, limits_between(None, None)), one)]
+        return mirrored(greatest(form(second, below, image), one))
 
     assert contains(found(), [Fraction(ONES)])
     monkeypatch.setattr(deeppoly, "gamma", lambda terms: 0.0)

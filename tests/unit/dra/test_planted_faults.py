@@ -25,7 +25,7 @@ from qsmt.dra import (
 )
 from qsmt.dra.analysis import analyze_region
 from qsmt.dra.compiled import CompiledLayer
-from qsmt.dra.domain import Limits, plus
+from qsmt.dra.domain import Limits, mirrored_rows, plus
 from qsmt.dra.inputs import InputFacts
 from qsmt.dra.planes import Planes, planes
 from qsmt.facts import Interval
@@ -201,9 +201,9 @@ FAULTS: dict[str, dict[str, Any]] = {
     "lines without intercept": {"qsmt.dra.deeppoly._gap": lambda at, slope, clamp: 0 * (slope + at.lower)},
     "chords that are too flat": {"qsmt.dra.deeppoly._constant": lambda line, bias, _: line.slope * bias},
     "the quantized network's lines know no noise": {
-        "qsmt.dra.trace.lines_around": lambda z, limits, noise=(0.0, 0.0): deeppoly.lines_around(z, limits)
+        "qsmt.dra.trace.lines_of": lambda side, z: deeppoly.lines_around(z, side.activation.limits)
     },
-    "the reference's form is not negated": {"qsmt.dra.domains._swapped": lambda forms, *, axis: forms},
+    "the reference's form is not negated": {"qsmt.dra.domains._opposite": mirrored_rows},
     # joint back-substitution
     "every plane passes the difference on": {"qsmt.dra.trace.planes": passing_planes},
     "a row's sign does not matter": {

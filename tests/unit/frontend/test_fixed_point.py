@@ -142,7 +142,7 @@ FAULTS: dict[str, tuple[str, Any]] = {
         lambda x, limits, **at: _clamp(x, replace(limits, lower=None), **at),
     ),
     "limits are rounded down": ("_code", lambda v, unit: None if v is None else F(floor(v / unit))),
-    "the last of several activations is dropped": ("_fold", lambda ops: _fold(ops[:1])),
+    "the last of several activations is dropped": ("_fold", lambda ops, i: _fold(ops[:1], i)),
 }
 
 

@@ -32,7 +32,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "cut short": (SOURCE[:150].encode(), "line"),
     "undefined constant": (SOURCE.replace("@w, @b", "@w, @c").encode(), "@c is not defined"),
     "undefined value": (SOURCE.replace("relu %z", "relu %q").encode(), "%q is not defined"),
-    "unknown op": (SOURCE.replace("relu", "tanh").encode(), "there is no op 'tanh'"),
+    "unknown op": (SOURCE.replace("relu", "softmax").encode(), "there is no op 'softmax'"),
     "wrong count": (SOURCE.replace("[3, -1/3]", "[3]").encode(), "@w has 1 numbers"),
     "division by zero": (SOURCE.replace("-1/3", "1/0").encode(), "1/0 is not a number"),
     "enormous float": (SOURCE.replace("0x1.8000000000000p+0", "0x1.8p+99999").encode(), "line 3"),

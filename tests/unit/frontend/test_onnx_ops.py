@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from onnx import ModelProto
 
 from qsmt.arith.real import RealTensor
 from qsmt.errors import InputError
-from qsmt.frontend import onnx_affine, onnx_graph, onnx_ops, onnx_shape_ops
+from qsmt.frontend import onnx_affine, onnx_graph, onnx_ops, onnx_shape_ops, onnx_windows
+from qsmt.frontend.maxima import maxima
+from qsmt.frontend.onnx_exact import scalar
 from qsmt.frontend.onnx_model import OPERATORS
+from qsmt.frontend.windows import Taps
 from qsmt.ir.ops import Relu
-from tests.support.onnx_forms import FORMS, agrees, kinds, load
+from tests.support.onnx_forms import FORMS, ROUNDED, agrees, farthest, kinds, load
 from tests.support.onnx_models import small
 
 
@@ -26,13 +30,24 @@ def test_form_means_what_onnxruntime_computes(name: str) -> None:
     assert kinds(load(form.proto)) == form.kinds
 
 
+@pytest.mark.parametrize("name", ROUNDED)
+def test_form_means_what_onnxruntime_computes_up_to_its_rounding(name: str) -> None:
+    form = ROUNDED[name]
+    assert farthest(form.proto) <= FEW_ROUNDINGS
+    assert kinds(load(form.proto)) == form.kinds
+
+
+FEW_ROUNDINGS = 2.0**-22
+"""Four units of single precision."""
+
+
 @pytest.mark.parametrize("opset", onnx_graph.OPSETS)
 def test_every_opset_is_read(opset: int) -> None:
     assert agrees(small(opset=opset))
 
 
 def test_every_operator_has_a_form() -> None:
-    used = {n.op_type for form in FORMS.values() for n in form.proto.graph.node}
+    used = {n.op_type for form in (FORMS | ROUNDED).values() for n in form.proto.graph.node}
     assert used >= set(OPERATORS.names)
 
 
@@ -76,6 +91,13 @@ def first(a: Any, *_: Any) -> Any:
 
 
 SOUND_CLIP = onnx_ops._clip
+
+
+def mirrored(taps: Taps) -> Taps:
+    """Windows that read one element to the left of where they are."""
+    return replace(taps, columns=np.maximum(taps.columns - 1, 0))
+
+
 FAULTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "transB is ignored": (without_flag("transB"), "Gemm: transB of a square"),
     "transA is ignored": (without_flag("transA"), "Gemm: transA of a square"),
@@ -130,6 +152,45 @@ FAULTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
         replaced(onnx_affine.Elementwise, "is_relabelling", True),
         "activation: scaled between activations",
     ),
+    "groups are ignored": (without_flag("group"), "window: Conv in groups"),
+    "strides, dilations and pads are ignored": (
+        replaced(onnx_graph.Node, "integers", lambda self, name: None),
+        "window: Conv, dilated",
+    ),
+    "padding is always given": (
+        replaced(onnx_graph.Node, "text", lambda self, name, default: default),
+        "window: Conv, padded as needed",
+    ),
+    "the bias is one number for all": (
+        replaced(np, "repeat", lambda array, count: np.resize(array, array.size * count)),
+        "window: Conv",
+    ),
+    "padding is never counted": (
+        without_flag("count_include_pad"),
+        "window: AveragePool, padding counted",
+    ),
+    "what a window averages is summed": (
+        replaced(onnx_windows, "scaled", lambda call, x, factor: x),
+        "window: GlobalAveragePool",
+    ),
+    "everything is taken to be positive": (
+        replaced(onnx_affine.Lowering, "is_nonnegative", lambda self, x: True),
+        "window: MaxPool",
+    ),
+    "windows are one element off": (
+        replaced(onnx_windows, "maxima", lambda taps, size, **how: maxima(mirrored(taps), size, **how)),
+        "window: MaxPool",
+    ),
+    "the variance is not rooted": (
+        replaced(onnx_windows, "_inverse_root", lambda v: 1 / v),
+        "window: BatchNormalization",
+    ),
+    "the mean is forgotten": (
+        replaced(onnx_windows, "negated", lambda v: scalar(0.0)),
+        "window: BatchNormalization after a layer",
+    ),
+    "a slope is 1/100": (without_factor("alpha"), "curve: LeakyRelu"),
+    "a shift is 1/2": (without_factor("beta"), "curve: HardSigmoid"),
     "cast does not round": (
         replaced(onnx_shape_ops, "_cast_to_float", lambda call, x, to: x),
         "constant: Cast that rounds",

@@ -7,18 +7,27 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from qsmt.arith.curves import Function, hard_swish
 from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.requantize import Shift
 from qsmt.arith.rounding import Rounding
 from qsmt.errors import UnsupportedOp
 from qsmt.interp import quantized, reference
-from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Const, Relu, Requantize, Value
+from qsmt.interp.reference import Ratios
+from qsmt.ir.network import Network, layers
+from qsmt.ir.ops import Affine, Clamp, Const, Curve, Relu, Requantize, Value
 from qsmt.ir.text import parse
-from qsmt.ir.types import Accumulator, AccumulatorOverflow, TensorType
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
 from qsmt.ir.verify import verify
 from tests.support import naive
-from tests.support.any_network import codes_of, integer_network, real_network, reals_of
+from tests.support.any_network import (
+    codes_of,
+    curved,
+    curved_network,
+    integer_network,
+    real_network,
+    reals_of,
+)
 
 SEEDS = range(150)
 
@@ -28,6 +37,48 @@ def test_real_networks_of_all_magnitudes() -> None:
         network = real_network(seed)
         points = reals_of(network, seed)
         assert reference.run(network, points) == [naive.run(network, x) for x in points], seed
+
+
+def test_real_networks_with_rational_curves() -> None:
+    for seed in SEEDS:
+        network = curved_network(seed, (Function.HARD_SWISH,))
+        points = reals_of(network, seed)
+        assert reference.run(network, points) == [naive.run(network, x) for x in points], seed
+
+
+def test_what_is_not_rational_is_held_between_rationals() -> None:
+    """Against the plain interpreter, which takes the middle of every enclosure: the radius covers the difference."""
+    narrow = 0
+    for seed in SEEDS:
+        network = curved_network(seed)
+        points = reals_of(network, seed)
+        found = reference.enclose(network, points)
+        expected = [naive.run(network, x, middle=True) for x in points]
+        radii = found.radius or [(Fraction(0),) * network.output.size] * len(points)
+        narrow += max(map(max, radii)) < Fraction(1, 2**100)
+        for middle, radius, values in zip(found.middle, radii, expected, strict=True):
+            assert all(abs(m - v) <= r for m, r, v in zip(middle, radius, values, strict=True)), seed
+    assert narrow > len(SEEDS) / 2
+
+
+def test_values_that_are_no_rationals_are_not_handed_out_as_such() -> None:
+    network = curved(real_network(1), [Function.TANH] * len(layers(real_network(1))))
+    with pytest.raises(ValueError, match="are not rational"):
+        reference.run(network, [(Fraction(1),) * network.input.size])
+
+
+@pytest.mark.parametrize("low", [-4, -3, -2, -1, 1, 4])
+def test_a_hard_swish_of_an_interval_holds_all_its_values(low: int) -> None:
+    one = TensorType((1,), Real())
+    op = Curve(Value("y", one), Value("x", one), Function.HARD_SWISH)
+    x = Ratios(np.array([[low]], dtype=object), 1, np.array([[low + 2]], dtype=object))
+    found = reference.RULES[Curve](op, x)
+    assert found.upper is not None
+    least, greatest = (Fraction(int(v[0, 0]), found.denominator) for v in (found.numerators, found.upper))
+    values = [hard_swish(low + Fraction(k, 8)) for k in range(17)]
+    assert least <= min(values) <= max(values) <= greatest
+    assert greatest == max(values)
+    assert least == (Fraction(-3, 8) if low <= -3 / 2 <= low + 2 else min(values))
 
 
 def test_integer_networks_of_every_kind() -> None:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qsmt.arith.curves import Function
 from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.real import RealTensor
 from qsmt.arith.requantize import Rational, Shift
 from qsmt.arith.rounding import Rounding
 from qsmt.errors import MalformedModel
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Const, Relu, Requantize, Value
+from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
 from qsmt.ir.verify import MAX_ELEMENTS, MAX_SCALE, accumulator_range, verify
 
@@ -50,7 +51,7 @@ FLOAT = Network("float", "real", X, (LINEAR, Relu(H, Z)))
 INTEGER = Network("integer", "ideal", Q, (SUMS, Relu(R, A), NARROW))
 
 
-def with_op(i: int, op: Affine | Relu | Clamp | Requantize, *, of: Network) -> Network:
+def with_op(i: int, op: Op, *, of: Network) -> Network:
     return replace(of, ops=(*of.ops[:i], op, *of.ops[i + 1 :]))
 
 
@@ -118,6 +119,30 @@ BROKEN: dict[str, Callable[[], Broken]] = {
     "a value is defined twice": lambda: Broken(with_op(1, Relu(Z, Z), of=FLOAT), "is defined twice", "%z"),
     "a value has the input's name": lambda: Broken(
         with_op(1, Relu(Value("x", Z.type), Z), of=FLOAT), "is defined twice", "%x"
+    ),
+    "a leaky ReLU that is steep": lambda: Broken(
+        with_op(1, LeakyRelu(H, Z, Fraction(3, 2)), of=FLOAT), "has the slope 3/2", "%h"
+    ),
+    "a leaky ReLU that is a ReLU": lambda: Broken(
+        with_op(1, LeakyRelu(H, Z, Fraction(0)), of=FLOAT), "has the slope 0, which is not between", "%h"
+    ),
+    "a curve on codes": lambda: Broken(
+        with_op(1, Curve(R, A, Function.TANH), of=replace(INTEGER, ops=INTEGER.ops[:2])),
+        "is a function of real numbers, applied to codes",
+        "%r",
+    ),
+    "a curve that changes the type": lambda: Broken(
+        with_op(1, Curve(retyped(H, CODE), Z, Function.TANH), of=FLOAT), "has type [3] fixed", "%h"
+    ),
+    "an activation after a curve": lambda: Broken(
+        replace(FLOAT, ops=(LINEAR, Curve(H, Z, Function.TANH), Relu(Value("g", Z.type), H))),
+        "one of them must be alone",
+        "%g",
+    ),
+    "a curve after an activation": lambda: Broken(
+        replace(FLOAT, ops=(*FLOAT.ops, LeakyRelu(Value("g", Z.type), H, Fraction(1, 2)))),
+        "one of them must be alone",
+        "%g",
     ),
     "weight of another shape": lambda: Broken(
         with_op(0, rebuilt(LINEAR, weight=reals("w", 2, 3)), of=FLOAT), "do not map [2] to [3]", "%z"
