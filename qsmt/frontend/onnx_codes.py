@@ -18,13 +18,14 @@ import numpy as np
 
 from qsmt.arith.fixed import Overflow, Quantized
 from qsmt.arith.real import FloatArray, IntArray, frozen
-from qsmt.arith.requantize import RequantKind
+from qsmt.arith.requantize import RequantKind, Shift
+from qsmt.arith.rounding import Rounding
 from qsmt.arith.runtime_kinds import RuntimeKind, Table
 from qsmt.arith.units import Unit
 from qsmt.frontend.onnx_affine import legal_name
 from qsmt.frontend.onnx_exact import BeyondLimits
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Const, Op, PerNeuron, Requantize, Value
+from qsmt.ir.ops import Affine, Const, Op, PerNeuron, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Channels, TensorType
 from qsmt.ir.verify import MAX_ELEMENTS, accumulator_range, verify
 
@@ -110,6 +111,7 @@ class Sums:
     scales: Unit  # of the weights: one, or one for each row
     shape: tuple[int, ...]
     dense: bool  # a matrix product, not a convolution
+    averages: int | None = None  # an average of so many codes, which the scales say already
     limits: tuple[Fraction | None, Fraction | None] = (
         None,
         None,
@@ -154,6 +156,28 @@ class CodeLowering:
         out = self._affine(sums, name, unit)
         self._requantize(out, name, target, kinds)
         return Codes(self._ops[-1].out, sums.index)
+
+    def relu_layer(self, value: Value, matrix: IntArray, name: str, kind: Quantized) -> Value:
+        """`max(matrix @ value, 0)` in codes of the unit of `kind`, exactly."""
+        self._continues(value)
+        sums = Sums(
+            value, matrix, np.zeros(len(matrix), dtype=np.int64), Fraction(1), (len(matrix),), dense=True
+        )
+        out = self._affine(sums, name, kind.scale)
+        wide = out.type.element
+        assert isinstance(wide, Accumulator)
+        clamped = Value(self._unique(f"{name}.max"), out.type)
+        self._ops.append(Relu(clamped, out))
+        target = Quantized(False, max(wide.bits, 2), kind.scale)
+        self._requantize(clamped, name, target, [Shift(0, Rounding.FLOOR)])
+        return self._ops[-1].out
+
+    def is_nonnegative(self, value: Value) -> bool:
+        """Can no element of a value of codes be negative?"""
+        last = self._ops[-1] if self._ops and self._ops[-1].out == value else None
+        kind = value.type.element
+        assert isinstance(kind, Quantized)
+        return kind.min >= 0 or (isinstance(last, Requantize) and last.limits[0] >= 0)
 
     def table(self, floats: Floats, name: str, target: Quantized, codes: IntArray) -> Codes:
         """What quantizing floats gives; `codes` has a row for each of their tables, centred."""

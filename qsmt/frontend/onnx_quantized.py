@@ -7,176 +7,25 @@ graph. Only graphs are read whose execution is known exactly; for the rest it is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from typing import NoReturn, TypeAlias
 
 import numpy as np
 
-from qsmt.arith import single
-from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import FloatArray, IntArray, RealTensor
 from qsmt.errors import MalformedModel
 from qsmt.frontend.onnx_affine import Computed, Elementwise, Lowering
 from qsmt.frontend.onnx_codes import Branches, CodeLowering, Codes, Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_exact import BeyondLimits
 from qsmt.frontend.onnx_graph import Graph, Node
+from qsmt.frontend.onnx_quantized_ops import OPERATORS
+from qsmt.frontend.onnx_quantized_rules import Constant, QuantizedCall, Tensor, Unquantized
 from qsmt.frontend.onnx_rules import Call
 from qsmt.frontend.onnx_rules import Tensor as PlainTensor
 from qsmt.frontend.onnx_shape_ops import MOVING
-from qsmt.frontend.onnx_tensor import INTEGERS, quoted, read_constant, type_name
+from qsmt.frontend.onnx_tensor import quoted, read_constant
 from qsmt.frontend.runtimes import Runtime
 from qsmt.ir.network import Network
-
-WIDTHS: dict[int, tuple[bool, int]] = {
-    kind: (name.startswith(("i", "<i")), 8 * np.dtype(name).itemsize)
-    for kind, name in INTEGERS.items()
-    if name != "?"
-}
-"""Of an ONNX integer type: is it signed, and how many bits has it?"""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Unquantized:
-    """The graph's input, or a rearrangement of it, before an input quantizer."""
-
-    index: IntArray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.index.shape
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Constant:
-    """Numbers from the file; `kind` is their ONNX type."""
-
-    values: RealTensor | IntArray
-    kind: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.values.shape
-
-
-Tensor: TypeAlias = Unquantized | Constant | QuantizedConstant | Codes | Floats | Sums
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class QuantizedCall:
-    """One node, its operands, and the network under construction."""
-
-    node: Node
-    operands: tuple[Tensor | None, ...]
-    lowering: CodeLowering
-    runtime: Runtime
-
-    def optional(self, position: int) -> Tensor | None:
-        return self.operands[position] if position < len(self.operands) else None
-
-    def tensor(self, position: int) -> Tensor:
-        operand = self.optional(position)
-        return self.node.fail(f"lacks its input {position}") if operand is None else operand
-
-    def codes(self, position: int) -> Codes:
-        operand = self.tensor(position)
-        return operand if isinstance(operand, Codes) else self._refuse_operand(position, "a quantized tensor")
-
-    def constant(self, position: int) -> Constant:
-        operand = self.tensor(position)
-        if isinstance(operand, Constant):
-            return operand
-        if isinstance(operand, QuantizedConstant):
-            self._refuse_operand(position, "a constant that is not dequantized")
-        hint = "dynamic quantization has no fixed scales; quantize the model statically"
-        self.node.refuse(f"needs {self._name(position)} to be a constant", hint=hint)
-
-    def integers(self, position: int) -> tuple[IntArray, int]:
-        """A constant of integers, and its ONNX type."""
-        found = self.constant(position)
-        if isinstance(found.values, RealTensor):
-            self.node.fail(f"needs integers, but {self._name(position)} holds real numbers")
-        return found.values, found.kind
-
-    def scales(self, position: int) -> tuple[Fraction, ...]:
-        """Positive numbers of single precision; a scalar or a vector."""
-        found = self.constant(position)
-        if not isinstance(found.values, RealTensor):
-            self.node.fail(f"needs a scale, but {self._name(position)} holds integers")
-        if type_name(found.kind) != "float":
-            self.node.refuse(
-                f"has the scale {self._name(position)} of type {type_name(found.kind)}, not float"
-            )
-        if len(found.shape) > 1:
-            self.node.refuse(f"has scales of shape {list(found.shape)}; blocks are not read")
-        numbers = found.values.nearest.ravel().tolist()
-        if not numbers or min(numbers) < LEAST_SCALE:
-            shown = min(numbers, default=None)
-            self.node.fail(f"has the scale {shown}, which is not a positive normal number")
-        return tuple(map(Fraction, numbers))
-
-    def zero_points(self, position: int) -> tuple[tuple[int, ...], int | None]:
-        """Zero points and their ONNX type; zero if they are left out."""
-        if self.optional(position) is None:
-            return (0,), None
-        values, kind = self.integers(position)
-        if values.ndim > 1:
-            self.node.refuse(f"has zero points of shape {list(values.shape)}; blocks are not read")
-        return tuple(values.ravel().tolist()), kind
-
-    def format(self, scale: int, zero: int, *, default: int = 2) -> Quantized:
-        """The per-tensor format that two operands describe; `default` is the ONNX type without a zero point."""
-        scales, (zeros, kind) = self.scales(scale), self.zero_points(zero)
-        if len(scales) != 1 or len(zeros) != 1:
-            self.node.refuse("quantizes an activation per channel, which no integer kernel does")
-        signed, bits = self.width(default if kind is None else kind)
-        try:
-            return Quantized(signed, bits, scales[0], zeros[0])
-        except ValueError as error:
-            self.node.fail(f"cannot be: {error}")
-
-    def width(self, kind: int) -> tuple[bool, int]:
-        if kind not in WIDTHS:
-            self.node.fail(f"has a zero point of type {type_name(kind)}")
-        return WIDTHS[kind]
-
-    def parameters(self, at: int, scale: int, zero: int, *, axis: int) -> QuantizedConstant:
-        """A quantized constant given by three operands; `axis` counts if there are several scales."""
-        values, kind = self.integers(at)
-        scales, (zeros, zero_kind) = self.scales(scale), self.zero_points(zero)
-        if zero_kind is not None and zero_kind != kind:
-            self.node.fail(f"has a zero point of type {type_name(zero_kind)} for {type_name(kind)}")
-        signed, bits = self.width(kind)
-        count = max(len(scales), len(zeros))
-        if count > 1:
-            axis = axis + values.ndim if axis < 0 else axis
-            if not 0 <= axis < values.ndim or values.shape[axis] != count:
-                what = f"{count} scales or zero points along axis {axis} of shape {list(values.shape)}"
-                self.node.fail(f"has {what}")
-        if len(scales) not in (1, count) or len(zeros) not in (1, count):
-            self.node.fail(f"has {len(scales)} scales and {len(zeros)} zero points")
-        shape = [1] * values.ndim
-        if len(zeros) > 1:
-            shape[axis] = count
-        codes = values - np.array(zeros, dtype=np.int64).reshape(shape if values.ndim else ())
-        return QuantizedConstant(
-            codes, scales * (count // len(scales)), axis if count > 1 else None, signed, bits, zeros
-        )
-
-    def refuse_float(self, why: str) -> NoReturn:
-        """The node is executed in float, in an order that is not known."""
-        hint = "quantize with onnxruntime.quantization's defaults, or use the QOperator format"
-        self.node.refuse(f"is executed in float by {self.runtime}: {why}", hint=hint)
-
-    def _refuse_operand(self, position: int, wanted: str) -> NoReturn:
-        self.node.refuse(f"needs {self._name(position)} to be {wanted}")
-
-    def _name(self, position: int) -> str:
-        return quoted(self.node.inputs[position])
-
-
-LEAST_SCALE = 2.0**-126
-"""Smaller scales are subnormal, and lose their precision when they are multiplied."""
 
 
 def read_quantized(graph: Graph, runtime: Runtime) -> Network:
@@ -192,10 +41,7 @@ class _Evaluation:
     """One pass over the graph, from the input to the output."""
 
     def __init__(self, graph: Graph, runtime: Runtime) -> None:
-        from qsmt.frontend.onnx_quantized_ops import OPERATORS
-
         self._graph, self._runtime = graph, runtime
-        self._rules = OPERATORS
         size = int(np.prod(graph.shape, dtype=object))
         self._lowering = CodeLowering(graph.path.stem, str(runtime), source=graph.input, size=size)
         self._tensors: dict[str, Tensor] = {graph.input: Unquantized(np.arange(size).reshape(graph.shape))}
@@ -223,12 +69,12 @@ class _Evaluation:
 
     def _evaluate(self, node: Node) -> Tensor:
         call = QuantizedCall(node, self._operands(node), self._lowering, self._runtime)
-        rule = self._rules.find(node)
+        rule = OPERATORS.find(node)
         if rule is not None:
             return rule(call)
         if node.op_type in MOVING.names:
             return _moved(call)
-        node.refuse("is not read in a quantized network", hint=self._rules.hint(node))
+        node.refuse("is not read in a quantized network", hint=OPERATORS.hint(node))
 
     def _operands(self, node: Node) -> tuple[Tensor | None, ...]:
         return tuple(self._tensor(name, node) if name else None for name in node.inputs)
@@ -336,14 +182,3 @@ def _constant_kind(node: Node, result: RealTensor | IntArray) -> int:
     if value is not None:
         return int(value.t.data_type)
     return 1 if isinstance(result, RealTensor) else 7
-
-
-def singles(values: RealTensor) -> FloatArray:
-    """Constants of single precision as doubles.
-
-    Raises:
-        ValueError: one is not of single precision.
-    """
-    if values.rationals is not None or not all(map(single.is_single, values.nearest.ravel().tolist())):
-        raise ValueError("holds a number that is not of single precision")
-    return values.nearest

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from qsmt.errors import UnsupportedOp
+from qsmt.frontend.align import aligned
 from qsmt.frontend.base import load_network
+from qsmt.ir.network import layers
 from qsmt.ir.text import parse, print_network
+from tests.support.quantized_images import Image, write_images
 from tests.support.quantized_onnx import Recipe, by_the_batch, exactly, executed, random_inputs, write_pair
 
 UNSIGNED = {"activation_type": "QUInt8", "weight_type": "QUInt8"}
@@ -44,6 +47,21 @@ EXACT = {
     "QLinearMatMul, U8U8": Recipe(format="QOperator", matmul=True, options=UNSIGNED),
     "QLinearMatMul, per channel": Recipe(format="QOperator", matmul=True, options=PER_CHANNEL),
 }
+QOPERATOR = Recipe(format="QOperator")
+IMAGES = {
+    "Conv": Image(),
+    "Conv, U8U8": Image(quantized=Recipe(options=UNSIGNED)),
+    "Conv, per channel": Image(quantized=Recipe(options=PER_CHANNEL)),
+    "Conv, uneven padding": Image(pads=(0, 1, 2, 1)),
+    "Conv, groups": Image(group=2),
+    "Conv, LeakyRelu": Image(activation="LeakyRelu"),
+    "Conv, MaxPool": Image(pool="max"),
+    "Conv, GlobalAveragePool": Image(pool="average"),
+    "QLinearConv": Image(quantized=QOPERATOR),
+    "QLinearConv, per channel": Image(quantized=Recipe(format="QOperator", options=PER_CHANNEL)),
+    "QLinearConv, MaxPool": Image(pool="max", quantized=QOPERATOR),
+    "QLinearConv, QLinearGlobalAveragePool": Image(pool="average", quantized=QOPERATOR),
+}
 POINTS = 10_000
 
 
@@ -57,6 +75,19 @@ def test_onnxruntime_computes_the_same_integers(recipe: Recipe, tmp_path: Path) 
     assert np.count_nonzero(by_the_batch(network, inputs) != expected) == 0
     assert np.count_nonzero(exactly(network, inputs[:100]) != expected[:100]) == 0
     assert print_network(parse(print_network(network))) == print_network(network)
+
+
+@pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
+def test_onnxruntime_computes_the_same_integers_of_images(image: Image, tmp_path: Path) -> None:
+    """And each layer has its counterpart in the float network."""
+    before, path = write_images(image, tmp_path)
+    network = load_network(path)
+    inputs = random_inputs(network, POINTS)
+    expected = executed(path, inputs)
+    assert np.count_nonzero(by_the_batch(network, inputs) != expected) == 0
+    assert np.count_nonzero(exactly(network, inputs[:20]) != expected[:20]) == 0
+    pairs = zip(layers(aligned(load_network(before), network)), layers(network), strict=True)
+    assert all(a.pre.size == b.pre.size for a, b in pairs)
 
 
 def test_a_network_whose_order_of_operations_is_not_known_is_refused(tmp_path: Path) -> None:
