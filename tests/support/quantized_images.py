@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ class Image:
     activation: str = "Relu"
     group: int = 1
     pads: tuple[int, int, int, int] = (1, 1, 1, 1)
-    quantized: Recipe = Recipe()
+    quantized: Recipe = field(default_factory=Recipe)
 
 
 def image_model(image: Image) -> onnx.ModelProto:
