@@ -18,6 +18,7 @@ import numpy as np
 
 from qsmt.arith.outward import float_down, float_up
 from qsmt.arith.real import ExactArray, RealTensor, exact_array
+from qsmt.arith.runtime_kinds import Hull
 from qsmt.errors import SoundnessError
 from qsmt.facts import Interval
 from qsmt.ir.network import Network, layers
@@ -155,6 +156,8 @@ def _double(value: Fraction, rounded: Callable[[Fraction], float]) -> Fraction:
 
 def _overflow(op: Op, x: Range, out: Range) -> Iterator[str]:
     kind = op.out.type.element
+    if isinstance(op, Requantize) and any(isinstance(k, Hull) for k in op.runtime_kinds):
+        yield f"%{op.out.name} is computed in float, and known between bounds only"
     if isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP:
         if isinstance(op, Affine) and not out.within(kind.min, kind.max):
             yield f"the accumulator %{op.out.name} may wrap around on this region"

@@ -16,7 +16,8 @@ lo < y < hi; for y = lo take r = min(0, y - acc * M), for y = hi r = max(0, y - 
 Where y + 1 is never reached, the upper end of reach stands for its threshold.
 
 It is computed in doubles, and widened by more than their errors. No theory of the kind is used, only that
-`apply` is monotone on reach; a table that is not has no such noise.
+`apply` is monotone on reach; a table that is not has no such noise. The noise of a hull is that of rounding to
+nearest, and its slack.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from fractions import Fraction
 import numpy as np
 
 from qsmt.arith.real import IntArray
-from qsmt.arith.runtime_kinds import RuntimeKind, Table, stacked
+from qsmt.arith.runtime_kinds import Hull, RuntimeKind, Table, stacked
 
 _SLACK = 2.0**-48
 """Relative to a level: the errors of M, of its product with a threshold and of a difference are 2**-53 each."""
@@ -57,6 +58,9 @@ def noise_of(
 ) -> tuple[Fraction, Fraction]:
     """`(low, high)` for all of the kinds, each with its exact multiplier, in units of the result."""
     pairs = list(dict.fromkeys(zip(kinds, ratios, strict=True)))
+    if any(isinstance(kind, Hull) for kind in kinds):
+        slack = max(kind.slack for kind in kinds if isinstance(kind, Hull))
+        return -Fraction(1, 2) - slack, Fraction(1, 2) + slack
     if any(isinstance(kind, Table) for kind in kinds):
         tables = [_of_table(kind, ratio, limits) for kind, ratio in pairs if isinstance(kind, Table)]
         return min(low for low, _ in tables), max(high for _, high in tables)

@@ -28,6 +28,7 @@ from qsmt.arith.runtime_kinds import (
     DoubleUp,
     F32Mul,
     F64Mul,
+    Hull,
     RuntimeKind,
     SingleUp,
     Table,
@@ -91,7 +92,7 @@ def _rounded_multiple(acc: int, multiplier: Fraction, rounding: Rounding) -> int
 
 ExactKind: TypeAlias = Shift | Rational
 RequantKind: TypeAlias = ExactKind | RuntimeKind
-RUNTIME_KINDS = (F32Mul, F64Mul, DoubleAway, DoubleUp, SingleUp, Table)
+RUNTIME_KINDS = (F32Mul, F64Mul, DoubleAway, DoubleUp, SingleUp, Table, Hull)
 
 
 @dataclass(frozen=True, slots=True)

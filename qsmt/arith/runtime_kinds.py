@@ -5,6 +5,7 @@
     DOUBLE_AWAY(q, e)   SRDHM, then a shift that rounds half away  gemmlowp, TFLM, CMSIS-NN
     DOUBLE_UP(q, e)     SRDHM, then a shift that rounds half up    LiteRT without a delegate (ruy)
     SINGLE_UP(q, e)     (acc * q + 2**(30 - e)) >> (31 - e)        TFLITE_SINGLE_ROUNDING
+    HULL(M, d)          anything between RNE(acc * M - d) and RNE(acc * M + d): a relation
     TABLE(first, ...)   any map of codes: what a runtime computes in float on each code by itself
 
 SRDHM(a, q) = (a * q + 2**30) >> 31, the saturating rounding doubling high multiplication. Each kind has two
@@ -275,9 +276,67 @@ class Table:
         return f"table {self.first}, {self.step}, [{', '.join(map(str, self.codes))}]"
 
 
-RuntimeKind: TypeAlias = F32Mul | F64Mul | DoubleAway | DoubleUp | SingleUp | Table
+@dataclass(frozen=True, slots=True)
+class Hull:
+    """Any code between `RNE(acc * multiplier - slack)` and `RNE(acc * multiplier + slack)`: not a function.
+
+    What a sum is rounded to that a runtime computes in float, in an order that is not known: `slack` covers
+    every order of summation, with fused multiply-adds and without.
+    """
+
+    multiplier: Fraction
+    slack: Fraction
+
+    def __post_init__(self) -> None:
+        if self.multiplier <= 0 or self.slack < 0:
+            raise ValueError("a hull has a positive multiplier, and a slack that is not negative")
+
+    @property
+    def nominal(self) -> Fraction:
+        return self.multiplier
+
+    @property
+    def widest(self) -> int:
+        return 62
+
+    def rounded(self, acc: int) -> int:
+        """The middle one, of no meaning by itself."""
+        return round(acc * self.multiplier)
+
+    def bounds(self, acc: int) -> tuple[int, int]:
+        """The least and the greatest code."""
+        value = acc * self.multiplier
+        return round(value - self.slack), round(value + self.slack)
+
+    @staticmethod
+    def stacked(kinds: Sequence[Hull]) -> ArrayRule:
+        raise TypeError(f"{kinds[0]} is not a function")
+
+    def __str__(self) -> str:
+        return f"hull {self.multiplier}, {self.slack}"
+
+
+RuntimeKind: TypeAlias = F32Mul | F64Mul | DoubleAway | DoubleUp | SingleUp | Table | Hull
 
 
 def stacked(kinds: Sequence[RuntimeKind]) -> ArrayRule:
     """The rule of kinds of one class, one per neuron or one for all."""
     return type(kinds[0]).stacked(kinds)  # type: ignore[arg-type]
+
+
+def stacked_bounds(kinds: Sequence[RuntimeKind]) -> tuple[ArrayRule, ArrayRule]:
+    """The least and the greatest result: twice the same rule, but for hulls, which are widened by a little."""
+    hulls = [kind for kind in kinds if isinstance(kind, Hull)]
+    if not hulls:
+        return stacked(kinds), stacked(kinds)
+    factors = np.array([float(kind.multiplier) for kind in hulls])
+    slacks = np.array([float(kind.slack) * (1 + 2.0**-50) + 2.0**-1000 for kind in hulls])
+
+    def bound(side: int) -> ArrayRule:
+        def rule(acc: IntArray) -> IntArray:
+            value = acc * factors
+            return _integers(np.rint(value + side * (slacks + np.abs(value) * 2.0**-50)))
+
+        return rule
+
+    return bound(-1), bound(1)

@@ -17,7 +17,7 @@ import numpy as np
 from qsmt.arith.outward import float_down, float_up
 from qsmt.arith.real import FloatArray
 from qsmt.arith.rounding import Rounding, round_fraction
-from qsmt.arith.runtime_kinds import RuntimeKind, stacked
+from qsmt.arith.runtime_kinds import ArrayRule, RuntimeKind, stacked_bounds
 from qsmt.dra.domain import BoolArray
 from qsmt.facts import Interval
 
@@ -73,11 +73,14 @@ class RuntimeRounding:
     reach: tuple[int, int]
 
     def of_interval(self, values: Interval) -> Interval:
-        return Interval(self._ends(np.ceil(values.lower)), self._ends(np.floor(values.upper)))
+        least, greatest = stacked_bounds(self.kinds)
+        return Interval(
+            self._ends(np.ceil(values.lower), least), self._ends(np.floor(values.upper), greatest)
+        )
 
-    def _ends(self, values: FloatArray) -> FloatArray:
+    def _ends(self, values: FloatArray, rule: ArrayRule) -> FloatArray:
         inside = np.clip(values, *self.reach)
-        codes: FloatArray = stacked(self.kinds)(inside.astype(np.int64)).astype(np.float64)
+        codes: FloatArray = rule(inside.astype(np.int64)).astype(np.float64)
         return codes
 
 

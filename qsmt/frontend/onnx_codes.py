@@ -20,7 +20,7 @@ from qsmt.arith.fixed import Overflow, Quantized
 from qsmt.arith.real import FloatArray, IntArray, frozen
 from qsmt.arith.requantize import RequantKind, Shift
 from qsmt.arith.rounding import Rounding
-from qsmt.arith.runtime_kinds import RuntimeKind, Table
+from qsmt.arith.runtime_kinds import Hull, RuntimeKind, Table
 from qsmt.arith.units import Unit
 from qsmt.frontend.onnx_affine import legal_name
 from qsmt.frontend.onnx_exact import BeyondLimits
@@ -112,6 +112,8 @@ class Sums:
     shape: tuple[int, ...]
     dense: bool  # a matrix product, not a convolution
     averages: int | None = None  # an average of so many codes, which the scales say already
+    in_float: str | None = None  # why it is computed in float, if it is
+    apart: tuple[Fraction, ...] = ()  # then: how far each bias is from the one in codes, in units of the sums
     limits: tuple[Fraction | None, Fraction | None] = (
         None,
         None,
@@ -153,7 +155,7 @@ class CodeLowering:
         source = sums.value.type.element
         assert isinstance(source, Quantized)
         unit = _times(sums.scales, source.scale)
-        out = self._affine(sums, name, unit)
+        out = self._affine(sums, name, unit, wraps=not any(isinstance(kind, Hull) for kind in kinds))
         self._requantize(out, name, target, kinds)
         return Codes(self._ops[-1].out, sums.index)
 
@@ -203,28 +205,22 @@ class CodeLowering:
         self._requantize(out, name, target, tables)
         return Codes(self._ops[-1].out, sums.index)
 
-    def _affine(self, sums: Sums, name: str, unit: Unit) -> Value:
+    def _affine(self, sums: Sums, name: str, unit: Unit, *, wraps: bool = True) -> Value:
+        """The sums as an accumulator of 32 bits that wraps; of floats, it has as many as it needs."""
         m, n = sums.weight.shape
         self.spend(m * n)
         scales = sums.scales if isinstance(sums.scales, tuple) else (sums.scales,) * m
         units = unit if isinstance(unit, tuple) else (unit,) * m
-        weight = Const(
-            f"{self._unique(name)}.weight",
-            TensorType((m, n), _channels(sums.weight, scales)),
-            frozen(sums.weight.copy()),
-        )
-        bias = Const(
-            f"{self._unique(name)}.bias",
-            TensorType((m,), _channels(sums.bias, units)),
-            frozen(sums.bias.copy()),
-        )
         wide = Value(self._unique(f"{name}.acc"), TensorType((m,), Accumulator(WORD, unit)))
+        weight = _const(f"{wide.name}.weight", sums.weight, scales)
+        bias = _const(f"{wide.name}.bias", sums.bias, units)
         op = Affine(wide, sums.value, weight, bias)
         kind = sums.value.type.element
         assert isinstance(kind, Quantized)
         bits = _width(*accumulator_range(op, kind.min, kind.max))
-        overflow = AccumulatorOverflow.EXACT if bits <= WORD else AccumulatorOverflow.WRAP
-        out = Value(wide.name, TensorType((m,), Accumulator(min(bits, WORD), unit, overflow)))
+        fits = bits <= WORD or not wraps
+        overflow = AccumulatorOverflow.EXACT if fits else AccumulatorOverflow.WRAP
+        out = Value(wide.name, TensorType((m,), Accumulator(bits if fits else WORD, unit, overflow)))
         self._ops.append(replace(op, out=out))
         return out
 
@@ -285,8 +281,9 @@ def _times(units: Unit, factor: Fraction) -> Unit:
     return tuple(u * factor for u in units) if isinstance(units, tuple) else units * factor
 
 
-def _channels(codes: IntArray, scales: tuple[Fraction, ...]) -> Channels:
-    return Channels(_width(int(codes.min()), int(codes.max())), scales)
+def _const(name: str, codes: IntArray, scales: tuple[Fraction, ...]) -> Const:
+    kind = Channels(_width(int(codes.min()), int(codes.max())), scales)
+    return Const(name, TensorType(codes.shape, kind), frozen(codes.copy()))
 
 
 def _width(low: int, high: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,7 @@ from qsmt.arith import single
 from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import FloatArray, IntArray
 from qsmt.arith.requantize import RequantKind
-from qsmt.arith.runtime_kinds import F32Mul
+from qsmt.arith.runtime_kinds import F32Mul, Hull
 from qsmt.arith.single import fused_sums, rounded
 from qsmt.frontend.onnx_codes import Codes, Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_quantized_rules import (
@@ -78,10 +79,10 @@ _INTEGERS = {3: (True, 8), 2: (False, 8), 5: (True, 16), 4: (False, 16), 6: (Tru
 def rounded_sums(call: QuantizedCall, sums: Sums, target: Quantized, name: str) -> Codes:
     source = sums.value.type.element
     assert isinstance(source, Quantized)
-    if call.runtime is Runtime.ONNXRUNTIME:
-        for kind in (source, target):
-            if kind.bits != 8:
-                call.refuse_float(f"there is no integer kernel for {kind.width}")
+    if sums.in_float is None and call.runtime is Runtime.ONNXRUNTIME and max(source.bits, target.bits) != 8:
+        sums = replace(sums, in_float="there is no integer kernel for these widths")
+    if sums.in_float is not None:
+        return call.lowering.matrix(sums, name, target, _hulls(sums, target))
     low, high = sums.limits
     if (low is not None and low > target.min * target.scale) or (
         high is not None and high < target.max * target.scale
@@ -95,6 +96,28 @@ def rounded_sums(call: QuantizedCall, sums: Sums, target: Quantized, name: str) 
     except (ValueError, OverflowError) as error:
         call.node.refuse(f"needs a multiplier that {call.runtime} does not have: {error}")
     return call.lowering.matrix(sums, name, target, [made[s] for s in scales])
+
+
+def _hulls(sums: Sums, target: Quantized) -> list[RequantKind]:
+    """Of each sum, everything that a float execution may give.
+
+    With K terms of at most |x - z| |w| and a bias, K + 6 roundings cover those of the operands, the products, the
+    sum in any order, and the division by the scale of the result: gamma_n = n u / (1 - n u), u = 2**-24 (Higham,
+    Accuracy and Stability of Numerical Algorithms, section 3.1).
+    """
+    source = sums.value.type.element
+    assert isinstance(source, Quantized)
+    count = len(sums.weight)
+    units = sums.scales if isinstance(sums.scales, tuple) else (sums.scales,) * count
+    apart = sums.apart or (Fraction(0),) * count
+    terms = Fraction(int((sums.weight != 0).sum(axis=1).max()) + 6, 2**24)
+    gamma = terms / (1 - terms)
+    sizes = np.abs(sums.weight).sum(axis=1) * max(-source.min, source.max) + np.abs(sums.bias)
+    made: list[RequantKind] = []
+    for unit, size, off in zip(units, sizes.tolist(), apart, strict=True):
+        multiplier = unit * source.scale / target.scale
+        made.append(Hull(multiplier, (gamma * (size + off) + off) * multiplier))
+    return made
 
 
 def _kind(call: QuantizedCall, sums: Sums, scale: Fraction, target: Quantized) -> RequantKind:
@@ -111,12 +134,16 @@ def rounded_floats(call: QuantizedCall, floats: Floats, target: Quantized, name:
     """The table of codes; refused where it depends on the CPU or is not monotone."""
     if floats.is_plain and floats.codes.format == target:
         return floats.codes
-    if call.runtime is not Runtime.ONNXRUNTIME:
+    if call.runtime not in (Runtime.ONNXRUNTIME, Runtime.ONNXRUNTIME_UNFUSED):
         call.node.refuse(f"rounds a float that {call.runtime} computes in a way that is not known")
     if target.bits > 8 or floats.codes.format.bits > 8:
         call.node.refuse("is an elementwise operation on more than 8 bits, which is not read")
     fused, separate = (quantized(table, target) for table in floats.table)
-    if floats.added is not None and _is_fused_addition(floats, target):
+    if (
+        call.runtime is Runtime.ONNXRUNTIME
+        and floats.added is not None
+        and _is_fused_addition(floats, target)
+    ):
         fused = separate = qlinear_add(floats.codes.format, floats.added, target)
     return tabulated(call, floats, name, target, (fused, separate))
 

@@ -9,12 +9,14 @@ import numpy as np
 
 from qsmt.arith import single
 from qsmt.arith.fixed import Quantized
-from qsmt.arith.real import IntArray
+from qsmt.arith.real import IntArray, RealTensor
+from qsmt.arith.units import each
 from qsmt.frontend.onnx_codes import Codes, Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_quantized_convert import expect, rounded_sums
 from qsmt.frontend.onnx_quantized_rules import (
     MICROSOFT,
     PLAIN,
+    Constant,
     QuantizedCall,
     QuantizedOperators,
     Tensor,
@@ -29,13 +31,12 @@ DENSE = QuantizedOperators()
 @DENSE.rule("Gemm", inputs=range(2, 4), attributes="alpha beta transA transB")
 def _gemm(call: QuantizedCall) -> Tensor:
     _check_gemm(call)
-    x, weight = plain(call, 0), quantized_weights(call, 1)
+    x, weight = plain(call, 0), quantized_operand(call, 1)
     beta = call.node.number("beta")
     if beta not in (None, 1.0):
         call.refuse_float(f"beta is {beta}, not 1")
     sums = _product(call, x, weight, transposed=bool(call.node.integer("transB", 0)))
-    bias = None if call.optional(2) is None else quantized_operand(call, 2)
-    return with_bias(call, sums, bias)
+    return with_bias(call, replace(sums, in_float=why_float(call, weight)), 2)
 
 
 def _check_gemm(call: QuantizedCall) -> None:
@@ -47,7 +48,9 @@ def _check_gemm(call: QuantizedCall) -> None:
 
 @DENSE.rule("MatMul", inputs=range(2, 3))
 def _matmul(call: QuantizedCall) -> Tensor:
-    return _product(call, plain(call, 0), quantized_weights(call, 1), transposed=False)
+    weight = quantized_operand(call, 1)
+    sums = _product(call, plain(call, 0), weight, transposed=False)
+    return replace(sums, in_float=why_float(call, weight))
 
 
 @DENSE.rule("QGemm", inputs=range(9, 10), attributes="alpha transA transB", domains=(MICROSOFT,))
@@ -88,11 +91,13 @@ def quantized_operand(call: QuantizedCall, position: int) -> QuantizedConstant:
     call.refuse_float(f"{quoted(call.node.inputs[position])} is not a quantized constant")
 
 
-def quantized_weights(call: QuantizedCall, position: int) -> QuantizedConstant:
-    weight = quantized_operand(call, position)
+def why_float(call: QuantizedCall, weight: QuantizedConstant) -> str | None:
+    """Why a runtime computes a QDQ layer with these weights in float; None if it has an integer kernel."""
+    if call.runtime is Runtime.ONNXRUNTIME_UNFUSED:
+        return "the graph is executed as it is"
     if call.runtime is Runtime.ONNXRUNTIME and weight.bits != 8:
-        call.refuse_float(f"there is no integer kernel for weights of {weight.bits} bits")
-    return weight
+        return f"there is no integer kernel for weights of {weight.bits} bits"
+    return None
 
 
 def _product(call: QuantizedCall, x: Codes, weight: QuantizedConstant, *, transposed: bool) -> Sums:
@@ -123,32 +128,64 @@ def _product(call: QuantizedCall, x: Codes, weight: QuantizedConstant, *, transp
     return Sums(x.value, dense.reshape(rows, -1), np.zeros(rows, dtype=np.int64), scales, shape, dense=True)
 
 
-def with_bias(call: QuantizedCall, sums: Sums, bias: QuantizedConstant | None) -> Sums:
-    """A dequantized bias: fused kernels add its integers, and never look at its scale."""
-    if bias is None:
+def with_bias(call: QuantizedCall, sums: Sums, position: int) -> Sums:
+    """The sums with the operand at this position added along the last axis; left out, it is none.
+
+    Fused kernels add its integers and never look at its scale; a float execution adds what it stands for.
+    """
+    operand = call.optional(position)
+    if operand is None:
         return sums
-    if bias.bits != 32 or not bias.signed or any(bias.zero_points):
-        call.refuse_float("its bias is not a 32-bit integer with zero point 0")
+    values, codes = _bias_operand(call, operand, sums.shape[-1])
+    count, kind = len(sums.weight), sums.value.type.element
+    assert isinstance(kind, Quantized)
+    times = count // sums.shape[-1]
+    if codes is None and sums.in_float is None and call.runtime is Runtime.ONNXRUNTIME:
+        sums = replace(sums, in_float="its bias is not a 32-bit integer")
+    if sums.in_float is not None:
+        units = [u * kind.scale for u in each(sums.scales, count)]
+        exact = [v / u for v, u in zip(values * times, units, strict=True)]
+        whole = [round(v) for v in exact]
+        apart = tuple(abs(v - w) for v, w in zip(exact, whole, strict=True))
+        return replace(sums, bias=np.array(whole, dtype=np.int64), apart=apart)
+    if codes is None:
+        call.node.refuse(f"has a bias that is not quantized, which {call.runtime} does not have")
+    _check_scales(call, sums, [v / c if c else None for v, c in zip(values, codes, strict=True)] * times)
+    return replace(sums, bias=np.tile(np.array(codes, dtype=np.int64), times))
+
+
+def _bias_operand(call: QuantizedCall, operand: Tensor, size: int) -> tuple[list[Fraction], list[int] | None]:
+    """What a bias stands for, and its integers if it is quantized to 32 bits as kernels have it."""
+    if isinstance(operand, Constant) and isinstance(operand.values, RealTensor):
+        shape, flat = operand.shape, [Fraction(v) for v in operand.values.nearest.ravel().tolist()]
+        codes = None
+    elif isinstance(operand, QuantizedConstant):
+        shape, codes = operand.shape, operand.codes.ravel().tolist()
+        scales = each(operand.scales if len(operand.scales) > 1 else operand.scales[0], len(codes))
+        flat = [c * s for c, s in zip(codes, scales, strict=True)]
+        codes = (
+            codes if (operand.signed, operand.bits) == (True, 32) and not any(operand.zero_points) else None
+        )
+    else:
+        call.refuse_float("its bias is not a constant")
+    if len(flat) not in (1, size) or (shape and len(flat) != shape[-1]):
+        call.node.fail(f"adds a bias of shape {list(shape)} to {size} sums")
+    repeat = size // len(flat)
+    return flat * repeat, codes * repeat if codes is not None else None
+
+
+def _check_scales(call: QuantizedCall, sums: Sums, given: list[Fraction | None]) -> None:
+    """The scale of each bias that is not zero is the one that kernels assume."""
     kind = sums.value.type.element
     assert isinstance(kind, Quantized)
-    units = sums.scales if isinstance(sums.scales, tuple) else (sums.scales,)
-    expected = [Fraction(single.product(float(kind.scale), float(s))) for s in units]
-    count = len(sums.weight)
-    if bias.codes.size not in (1, sums.shape[-1]) or bias.codes.size != bias.codes.shape[-1]:
-        call.node.fail(f"adds a bias of shape {list(bias.shape)} to {list(sums.shape)}")
-    given = list(bias.scales) * (len(expected) // len(bias.scales) if len(bias.scales) == 1 else 1)
-    given = given * (len(expected) // max(len(given), 1)) if len(given) < len(expected) else given
-    if len(given) != len(expected) and len(set(expected)) == 1:
-        expected = expected * len(given)
-    if given != expected:
-        call.node.refuse(
-            f"adds a bias of scale {float(given[0])!r}, not {float(expected[0])!r} (that of the input times that "
-            "of the weights, in single precision), which integer kernels do not look at",
-            hint="quantize the bias with the scale that the kernel assumes",
-        )
-    return replace(
-        sums, bias=np.tile(np.broadcast_to(bias.codes.ravel(), sums.shape[-1:]), count // sums.shape[-1])
-    )
+    for scale, unit in zip(given, each(sums.scales, len(sums.weight)), strict=True):
+        expected = single.product(float(kind.scale), float(unit))
+        if scale is not None and scale != expected:
+            what = f"adds a bias of scale {float(scale)!r}, not {expected!r} (that of the input times that of the "
+            hint = "quantize the bias with the scale that the kernel assumes"
+            call.node.refuse(
+                f"{what}weights, in single precision), which integer kernels do not look at", hint=hint
+            )
 
 
 def int32_bias(call: QuantizedCall, position: int, count: int) -> IntArray:

@@ -18,14 +18,14 @@ from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import FloatArray, IntArray, RealTensor
 from qsmt.frontend.onnx_codes import CodeLowering, Codes, Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_graph import Node
-from qsmt.frontend.onnx_tensor import INTEGERS, quoted, type_name
+from qsmt.frontend.onnx_tensor import INTEGERS, NIBBLES, quoted, type_name
 from qsmt.frontend.runtimes import Runtime
 
 WIDTHS: dict[int, tuple[bool, int]] = {
     kind: (name.startswith(("i", "<i")), 8 * np.dtype(name).itemsize)
     for kind, name in INTEGERS.items()
     if name != "?"
-}
+} | {kind: (name == "i1", 4) for kind, name in NIBBLES.items()}
 """Of an ONNX integer type: is it signed, and how many bits has it?"""
 
 

@@ -19,13 +19,7 @@ from qsmt.arith.rounding import Rounding
 from qsmt.frontend.maxima import maxima
 from qsmt.frontend.onnx_codes import Codes, Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_quantized_convert import dequantized, expect, rounded_sums
-from qsmt.frontend.onnx_quantized_dense import (
-    int32_bias,
-    plain,
-    quantized_operand,
-    quantized_weights,
-    with_bias,
-)
+from qsmt.frontend.onnx_quantized_dense import int32_bias, plain, quantized_operand, why_float, with_bias
 from qsmt.frontend.onnx_quantized_rules import MICROSOFT, PLAIN, QuantizedCall, QuantizedOperators, Tensor
 from qsmt.frontend.runtimes import Runtime
 from qsmt.frontend.windows import Taps, Window, convolution, dense, pooling, window
@@ -61,19 +55,22 @@ def _window(call: QuantizedCall, x: Codes, kernel: Sequence[int]) -> Window:
 
 @SLIDING.rule("Conv", inputs=range(2, 4), attributes=_CONV)
 def _conv(call: QuantizedCall) -> Tensor:
-    x, weight = plain(call, 0), quantized_weights(call, 1)
-    bias = None if call.optional(2) is None else quantized_operand(call, 2)
-    sums = _convolved(call, x, weight)
-    channels = replace(
-        sums, shape=(sums.shape[0], prod(sums.shape[2:]), sums.shape[1])
-    )  # bias along the last axis
+    x, weight = plain(call, 0), quantized_operand(call, 1)
+    sums = replace(_convolved(call, x, weight), in_float=why_float(call, weight))
+    # a bias is added along the last axis: for a moment, channels are that
     order = np.arange(prod(sums.shape)).reshape(sums.shape[1], -1).T.ravel()
-    if bias is None:
-        return sums
-    checked = with_bias(call, replace(channels, scales=_taken(sums, order)), bias)
-    numbers = np.empty_like(checked.bias)
-    numbers[order] = checked.bias
-    return replace(sums, bias=numbers)
+    turned = replace(
+        sums,
+        weight=sums.weight[order],
+        scales=_taken(sums, order),
+        shape=(len(order) // sums.shape[1], sums.shape[1]),
+    )
+    turned = with_bias(call, turned, 2)
+    bias, apart = np.empty_like(turned.bias), [Fraction(0)] * len(order)
+    bias[order] = turned.bias
+    for place, off in zip(order.tolist(), turned.apart, strict=False):
+        apart[place] = off
+    return replace(sums, bias=bias, apart=tuple(apart) if turned.apart else (), in_float=turned.in_float)
 
 
 def _taken(sums: Sums, order: IntArray) -> Fraction | tuple[Fraction, ...]:
@@ -171,7 +168,9 @@ def _maximum(call: QuantizedCall, x: Codes, taps: Taps, *, floats: bool) -> Tens
 
 @SLIDING.rule("GlobalAveragePool", inputs=range(1, 2))
 def _global_average_pool(call: QuantizedCall) -> Tensor:
-    return _averaged(call, plain(call, 0))
+    sums = _averaged(call, plain(call, 0))
+    unfused = call.runtime is Runtime.ONNXRUNTIME_UNFUSED
+    return replace(sums, in_float="the graph is executed as it is") if unfused else sums
 
 
 @SLIDING.rule(
@@ -187,7 +186,7 @@ def _qlinear_global_average_pool(call: QuantizedCall) -> Tensor:
 
 def _averaged(call: QuantizedCall, x: Codes) -> Sums:
     """An integer sum, scaled by fl(s_x / fl(s_y * count)) (MLAS's QLinearGlobalAveragePool)."""
-    if call.runtime is not Runtime.ONNXRUNTIME:
+    if call.runtime not in (Runtime.ONNXRUNTIME, Runtime.ONNXRUNTIME_UNFUSED):
         call.node.refuse(f"averages, which {call.runtime} does in a way that is not known")
     taps = _pool(call, x, _window(call, x, x.shape[2:]))
     count = taps.columns.shape[1]

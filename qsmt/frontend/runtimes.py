@@ -4,6 +4,7 @@ A quantized model file has no single integer semantics, so the runtime is an inp
 (docs/semantics.md says what was measured). Given the single-precision scales of a layer, each runtime makes
 its own multiplier, and rounds in its own way:
 
+    onnxruntime-unfused           a QDQ layer is executed in float: anything that any order of summation gives
     onnxruntime, tflite-xnnpack   fl(fl(s_x * s_w) / s_y), single precision throughout
     tflite-reference              double precision: a dense layer multiplies doubles, a convolution by 31 bits
     cmsis-nn                      31-bit multiplier, two roundings (gemmlowp)
@@ -21,15 +22,16 @@ import numpy as np
 from qsmt.arith import single
 from qsmt.arith.requantize import Rational, RequantKind
 from qsmt.arith.rounding import Rounding
-from qsmt.arith.runtime_kinds import DoubleAway, F32Mul, F64Mul
+from qsmt.arith.runtime_kinds import DoubleAway, F32Mul, F64Mul, Hull
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine
+from qsmt.ir.ops import Affine, Requantize
 
 
 class Runtime(StrEnum):
     """Whose integer arithmetic a quantized file means."""
 
     ONNXRUNTIME = "onnxruntime"
+    ONNXRUNTIME_UNFUSED = "onnxruntime-unfused"
     TFLITE_XNNPACK = "tflite-xnnpack"
     TFLITE_REFERENCE = "tflite-reference"
     CMSIS_NN = "cmsis-nn"
@@ -47,7 +49,7 @@ class Runtime(StrEnum):
             ValueError, OverflowError: the multiplier is beyond what the runtime can represent.
         """
         match self:
-            case Runtime.ONNXRUNTIME | Runtime.TFLITE_XNNPACK:
+            case Runtime.ONNXRUNTIME | Runtime.ONNXRUNTIME_UNFUSED | Runtime.TFLITE_XNNPACK:
                 return F32Mul(single.quotient(single.product(float(x), float(w)), float(y)))
             case Runtime.TFLITE_REFERENCE if dense:
                 return F64Mul(float(x) * float(w) / float(y))
@@ -59,6 +61,7 @@ class Runtime(StrEnum):
 
 _SAYS = {
     Runtime.ONNXRUNTIME: "fused integer kernels, x86-64",
+    Runtime.ONNXRUNTIME_UNFUSED: "graph optimization off",
     Runtime.TFLITE_XNNPACK: "LiteRT with XNNPACK",
     Runtime.TFLITE_REFERENCE: "LiteRT's reference kernels",
     Runtime.CMSIS_NN: "31-bit multipliers, rounded twice, as in TFLite Micro",
@@ -72,12 +75,20 @@ def remarks(network: Network) -> tuple[str, ...]:
         return ()
     runtime = Runtime(network.runtime)
     says = f"quantized network as {runtime} runs it: {runtime.says}"
-    if runtime is not Runtime.ONNXRUNTIME:
+    if runtime not in (Runtime.ONNXRUNTIME, Runtime.ONNXRUNTIME_UNFUSED):
         return (says,)
+    floats = [op for op in network.ops if isinstance(op, Requantize) and _is_hull(op)]
+    if floats:
+        names = ", ".join(f"%{op.out.name}" for op in floats[:3]) + (", …" if len(floats) > 3 else "")
+        return (says, f"computed in float, so for every order of summation: {names}")
     saturating = sum(_saturates_pairs(op) for op in network.ops if isinstance(op, Affine))
     where = "" if saturating == 1 else "s"
     note = f"not on CPUs without VNNI: there, sums in {saturating} layer{where} may saturate at 16 bits"
     return (says, note) if saturating else (says,)
+
+
+def _is_hull(op: Requantize) -> bool:
+    return any(isinstance(kind, Hull) for kind in op.runtime_kinds)
 
 
 def _saturates_pairs(op: Affine) -> bool:

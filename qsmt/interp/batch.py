@@ -23,10 +23,10 @@ from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, float_up, gamma, inflate
 from qsmt.arith.real import FloatArray
 from qsmt.arith.requantize import Requantization, Shift
 from qsmt.arith.rounding import Rounding
-from qsmt.arith.runtime_kinds import stacked
+from qsmt.arith.runtime_kinds import stacked, stacked_bounds
 from qsmt.interp import quantized
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Curve, LeakyRelu, Relu, Requantize
+from qsmt.ir.ops import Affine, Clamp, Curve, LeakyRelu, Op, Relu, Requantize
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
 from qsmt.problem import InputModel, Problem
@@ -204,6 +204,8 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
     if network.is_real:
         steps = [REAL_RULES[type(op)](op) for op in network.ops]
         return lambda _, scaled: _through(steps, scaled)
+    if not network.is_exact:
+        return _hull_side(problem)
     bits = max(_bits(op) for op in network.ops if isinstance(op, Affine | Requantize))
     precision = next((kind for kind, limit in EXACT_BITS if bits <= limit), None)
     if precision is None:
@@ -217,6 +219,56 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
         return _values(network, codes.astype(np.float64, copy=False))
 
     return side
+
+
+def _hull_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclosure]:
+    """Both ends of what the codes can be, exactly; the radius is the largest of the batch."""
+    network = problem.quantized
+    if max(_bits(op) for op in network.ops if isinstance(op, Affine | Requantize)) > EXACT_BITS[-1][1]:
+        return lambda points, _: _exact_side(problem, points)
+    steps = [bounds_step(op) for op in network.ops]
+
+    def side(points: FloatArray, _: Enclosure) -> Enclosure:
+        low: Codes = _input_codes(problem, points)
+        high = low
+        for step in steps:
+            low, high = step(low, high)
+        found = _values(network, (low + high) / 2)
+        kind = network.output.type.element
+        assert not isinstance(kind, Real)
+        half = _largest(high - low) / 2 * float_up(kind.scale)
+        return Enclosure(found.values, inflate(found.radius + half, 4))
+
+    return side
+
+
+def bounds_step(op: Op) -> Callable[[Codes, Codes], tuple[Codes, Codes]]:
+    """An op on the least and the greatest codes."""
+    if isinstance(op, Affine):
+        weight, bias = (part.astype(np.float64) for part in op.integers)
+        positive, negative = np.maximum(weight, 0.0).T, np.minimum(weight, 0.0).T
+        kind = op.out.type.element
+        assert isinstance(kind, Accumulator)
+
+        def sums(low: Codes, high: Codes) -> tuple[Codes, Codes]:
+            least, most = low @ positive + high @ negative + bias, high @ positive + low @ negative + bias
+            if kind.overflow is AccumulatorOverflow.EXACT:
+                return least, most
+            wraps = (least < kind.min) | (most > kind.max)
+            return np.where(wraps, float(kind.min), least), np.where(wraps, float(kind.max), most)
+
+        return sums
+    if isinstance(op, Requantize) and op.runtime_kinds:
+        rules, low_code, high_code = stacked_bounds(op.runtime_kinds), op.target.min, op.target.max
+
+        def rounded(low: Codes, high: Codes) -> tuple[Codes, Codes]:
+            ends = (rule(end.astype(np.int64)) for rule, end in zip(rules, (low, high), strict=True))
+            least, most = (np.clip(end, low_code, high_code).astype(np.float64) for end in ends)
+            return least, most
+
+        return rounded
+    step = CODE_RULES[type(op)](op, np.float64)
+    return lambda low, high: (step(low.copy()), step(high.copy()))
 
 
 def _bits(op: Affine | Requantize) -> int:
@@ -234,9 +286,16 @@ def _exact_side(problem: Problem, points: FloatArray) -> Enclosure:
     """The exact interpreter, its results rounded to doubles."""
     network = problem.quantized
     inputs = [tuple(map(Fraction, row)) for row in points.tolist()]
-    outputs = quantized.run(network, [problem.quantized_input(x) for x in inputs])
-    values = np.array([[float(v) for v in row] for row in outputs]).reshape(len(inputs), network.output.size)
-    return Enclosure(values, np.spacing(_largest(values)))
+    found, size = (
+        quantized.enclose(network, [problem.quantized_input(x) for x in inputs]),
+        network.output.size,
+    )
+    values = np.array([[float(v) for v in row] for row in found.middle]).reshape(len(inputs), size)
+    radius = np.spacing(_largest(values))
+    if found.radius is not None:
+        widths = np.array([[float_up(v) for v in row] for row in found.radius]).reshape(len(inputs), size)
+        radius = up(radius + _largest(widths))
+    return Enclosure(values, radius)
 
 
 def _input_codes(problem: Problem, points: FloatArray) -> FloatArray:

@@ -13,6 +13,7 @@ from qsmt.arith.runtime_kinds import (
     DoubleUp,
     F32Mul,
     F64Mul,
+    Hull,
     RuntimeKind,
     SingleUp,
     Table,
@@ -57,6 +58,11 @@ class TypeParser(Tokens):
             case "double_away" | "double_up" | "single_up":
                 q, e = self._integers(2)
                 return self._checked(lambda: _FIXED_POINT[word](q, e))
+            case "hull":
+                multiplier = self._number()
+                self._expect(",")
+                slack = self._number()
+                return self._checked(lambda: Hull(multiplier, slack))
             case "table":
                 first, step = self._integers(2)
                 self._expect(",")

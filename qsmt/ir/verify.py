@@ -15,7 +15,7 @@ import numpy as np
 
 from qsmt.arith.fixed import Fixed, Format, Overflow, Quantized
 from qsmt.arith.real import RealTensor
-from qsmt.arith.runtime_kinds import Table
+from qsmt.arith.runtime_kinds import Hull, Table
 from qsmt.arith.units import distinct, each, shown
 from qsmt.errors import MalformedModel
 from qsmt.ir.network import Network
@@ -265,6 +265,8 @@ def _check_runtime_kinds(network: Network, op: Requantize, ratios: tuple[Fractio
     if not -(1 << (widest - 1)) <= source.min <= source.max < 1 << (widest - 1):
         _fail(network, op.out, f"reads {op.x.type.element}, more than the {widest} bits of its kind")
     for kind, ratio in set(zip(kinds if len(kinds) > 1 else kinds * len(ratios), ratios, strict=True)):
+        if isinstance(kind, Hull) and kind.nominal != ratio:
+            _fail(network, op.out, f"multiplies by {kind.nominal}, but the types say {ratio}")
         if kind.nominal is not None and not abs(kind.nominal / ratio - 1) <= NOMINAL:
             what = f"multiplies by {float(kind.nominal)}, but the types say {float(ratio)}"
             _fail(network, op.out, what)

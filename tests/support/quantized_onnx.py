@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import exact_array
+from qsmt.arith.runtime_kinds import Hull
 from qsmt.interp import batch, quantized
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine
+from qsmt.ir.ops import Op, PerNeuron, Requantize
 
 Floats = npt.NDArray[np.float32]
 
@@ -160,6 +162,44 @@ def exactly(network: Network, inputs: Floats) -> Floats:
     return dequantized(network, quantized.run_codes(network, exact).astype(np.float64))
 
 
+def between(network: Network, inputs: Floats) -> tuple[Floats, Floats]:
+    """The least and the greatest outputs, by the batch interpreter's rules."""
+    low: Any = input_codes(network, inputs)
+    high = low
+    for op in network.ops:
+        low, high = batch.bounds_step(op)(low, high)
+    return dequantized(network, low), dequantized(network, high)
+
+
+def exactly_between(network: Network, inputs: Floats) -> tuple[Floats, Floats]:
+    """The same by the exact interpreter."""
+    points = [tuple(map(Fraction, row)) for row in input_codes(network, inputs).tolist()]
+    found = quantized.enclose(network, points)
+    assert found.radius is not None
+    kind = network.output.type.element
+    assert isinstance(kind, Quantized)
+    ends = []
+    for side in (-1, 1):
+        rows = [
+            [float((m + side * r) / kind.scale) for m, r in zip(*pair, strict=True)]
+            for pair in zip(found.middle, found.radius, strict=True)
+        ]
+        ends.append(dequantized(network, np.array(rows)))
+    return ends[0], ends[1]
+
+
+def without_slack(network: Network) -> Network:
+    """The network with hulls that allow for no rounding error."""
+    return replace(network, ops=tuple(_without_slack(op) for op in network.ops))
+
+
+def _without_slack(op: Op) -> Op:
+    if not isinstance(op, Requantize) or not op.runtime_kinds:
+        return op
+    kinds = tuple(replace(k, slack=Fraction(0)) for k in op.runtime_kinds if isinstance(k, Hull))
+    return replace(op, kind=PerNeuron(kinds) if len(kinds) > 1 else kinds[0])
+
+
 def dequantized(network: Network, codes: npt.NDArray[np.float64]) -> Floats:
     kind = network.output.type.element
     assert isinstance(kind, Quantized)
@@ -169,7 +209,3 @@ def dequantized(network: Network, codes: npt.NDArray[np.float64]) -> Floats:
 def random_inputs(network: Network, points: int, *, seed: int = 7, reach: float = 1.3) -> Floats:
     rng = np.random.default_rng(seed)
     return rng.uniform(-reach, reach, (points, network.input.size)).astype(np.float32)
-
-
-def affine_layers(network: Network) -> list[Affine]:
-    return [op for op in network.ops if isinstance(op, Affine)]

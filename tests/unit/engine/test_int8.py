@@ -81,6 +81,24 @@ def test_a_bound_is_proved_and_no_execution_exceeds_it(recipe: Recipe, model: st
         assert np.abs(run[1] - run[0]).max() <= 0.15
 
 
+def test_a_verdict_about_a_float_execution_holds_for_every_order_of_summation(tmp_path: Path) -> None:
+    before, after = write_pair(SMALL, tmp_path)
+
+    def decided(bound: str) -> object:
+        loaded = problem_from_flags(
+            before, after, box="[-0.4,0.4]^2", bound=bound, runtime="onnxruntime-unfused"
+        )
+        return check(loaded.problem, OPTIONS).verdict
+
+    assert isinstance(decided("0.15"), Verified)
+    broken = decided("0.001")
+    assert isinstance(broken, Falsified)
+    scale = problem_from_flags(before, after, box="[-1,1]^2", bound="1").problem.input_scale
+    inputs = np.array([[float(v * scale) for v in broken.witness.input]], dtype=np.float32)
+    run = [executed(tmp_path / name, inputs, optimized=False)[0, 0] for name in ("float.onnx", "int8.onnx")]
+    assert abs(float(run[1]) - float(run[0])) > 0.001
+
+
 def test_the_report_says_whose_arithmetic_was_proved(tmp_path: Path) -> None:
     says = notes(load(SMALL, tmp_path, bound="1"))
     assert says[0] == "quantized network as onnxruntime runs it: fused integer kernels, x86-64"

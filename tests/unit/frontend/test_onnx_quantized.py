@@ -7,13 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qsmt.errors import UnsupportedOp
 from qsmt.frontend.align import aligned
 from qsmt.frontend.base import load_network
+from qsmt.frontend.runtimes import Runtime, remarks
 from qsmt.ir.network import layers
 from qsmt.ir.text import parse, print_network
 from tests.support.quantized_images import Image, write_images
-from tests.support.quantized_onnx import Recipe, by_the_batch, exactly, executed, random_inputs, write_pair
+from tests.support.quantized_onnx import (
+    Recipe,
+    between,
+    by_the_batch,
+    exactly,
+    exactly_between,
+    executed,
+    random_inputs,
+    without_slack,
+    write_pair,
+)
 
 UNSIGNED = {"activation_type": "QUInt8", "weight_type": "QUInt8"}
 MIXED = {"activation_type": "QUInt8", "weight_type": "QInt8"}
@@ -90,11 +100,55 @@ def test_onnxruntime_computes_the_same_integers_of_images(image: Image, tmp_path
     assert all(a.pre.size == b.pre.size for a, b in pairs)
 
 
-def test_a_network_whose_order_of_operations_is_not_known_is_refused(tmp_path: Path) -> None:
-    """16-bit activations have no integer kernel: onnxruntime computes them in float."""
-    options = {"activation_type": "QInt16", "extra_options": {"UseQDQContribOps": True}}
-    _, path = write_pair(Recipe(options=options), tmp_path)
-    with pytest.raises(
-        UnsupportedOp, match="executed in float by onnxruntime: there is no integer kernel for s16"
-    ):
-        load_network(path)
+WIDE = {"extra_options": {"UseQDQContribOps": True}}
+FLOAT = {
+    "Gemm": (Recipe(), "onnxruntime-unfused"),
+    "Gemm, per channel, Sigmoid": (Recipe(activation="Sigmoid", options=PER_CHANNEL), "onnxruntime-unfused"),
+    "MatMul": (Recipe(matmul=True), "onnxruntime-unfused"),
+    "MatMul, U8U8": (Recipe(matmul=True, options=UNSIGNED), "onnxruntime-unfused"),
+    "activations of 16 bits": (Recipe(options={"activation_type": "QInt16", **WIDE}), "onnxruntime"),
+    "weights of 4 bits": (Recipe(matmul=True, options={"weight_type": "QInt4", **WIDE}), "onnxruntime"),
+    "unsigned weights of 4 bits": (
+        Recipe(matmul=True, options={"weight_type": "QUInt4", **WIDE}),
+        "onnxruntime",
+    ),
+}
+
+
+@pytest.mark.parametrize(("recipe", "runtime"), FLOAT.values(), ids=FLOAT)
+def test_what_is_computed_in_float_stays_within_the_hull(
+    recipe: Recipe, runtime: str, tmp_path: Path
+) -> None:
+    """And the hull is narrow: at most one input in ten leaves an output code open, on 8 bits."""
+    _, path = write_pair(recipe, tmp_path)
+    network = load_network(path, runtime=Runtime(runtime))
+    assert not network.is_exact
+    assert "computed in float, so for every order of summation" in remarks(network)[1]
+    inputs = random_inputs(network, POINTS)
+    found = executed(path, inputs, optimized=runtime == "onnxruntime")
+    least, most = between(network, inputs)
+    assert np.count_nonzero((found < least) | (found > most)) == 0
+    if "16" not in str(recipe):
+        assert np.count_nonzero(least != most) <= found.size / 10
+    exact = exactly_between(network, inputs[:50])
+    assert np.array_equal(exact[0], least[:50])
+    assert np.array_equal(exact[1], most[:50])
+
+
+def test_without_its_slack_a_hull_would_be_left(tmp_path: Path) -> None:
+    """Planted fault: the order of summation is not covered."""
+    _, path = write_pair(Recipe(sizes=(24, 40, 40, 8)), tmp_path)
+    network = load_network(path, runtime=Runtime.ONNXRUNTIME_UNFUSED)
+    inputs = random_inputs(network, POINTS)
+    found = executed(path, inputs, optimized=False)
+    least, most = between(without_slack(network), inputs)
+    assert np.count_nonzero((found < least) | (found > most)) > 0
+
+
+def test_convolutions_in_float_stay_within_the_hull(tmp_path: Path) -> None:
+    _, path = write_images(Image(pool="average"), tmp_path)
+    network = load_network(path, runtime=Runtime.ONNXRUNTIME_UNFUSED)
+    inputs = random_inputs(network, POINTS)
+    found = executed(path, inputs, optimized=False)
+    least, most = between(network, inputs)
+    assert np.count_nonzero((found < least) | (found > most)) == 0
