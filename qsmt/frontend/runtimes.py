@@ -6,6 +6,7 @@ its own multiplier, and rounds in its own way:
 
     onnxruntime-unfused           a QDQ layer is executed in float: anything that any order of summation gives
     onnxruntime, tflite-xnnpack   fl(fl(s_x * s_w) / s_y), single precision throughout
+    tflite-ruy                    31-bit multiplier, two roundings, the second one half up
     tflite-reference              double precision: a dense layer multiplies doubles, a convolution by 31 bits
     cmsis-nn                      31-bit multiplier, two roundings (gemmlowp)
     ideal                         the exact ratio, rounded half to even
@@ -22,7 +23,7 @@ import numpy as np
 from qsmt.arith import single
 from qsmt.arith.requantize import Rational, RequantKind
 from qsmt.arith.rounding import Rounding
-from qsmt.arith.runtime_kinds import DoubleAway, F32Mul, F64Mul, Hull
+from qsmt.arith.runtime_kinds import DoubleAway, DoubleUp, F32Mul, F64Mul, Hull
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Requantize
 
@@ -33,6 +34,7 @@ class Runtime(StrEnum):
     ONNXRUNTIME = "onnxruntime"
     ONNXRUNTIME_UNFUSED = "onnxruntime-unfused"
     TFLITE_XNNPACK = "tflite-xnnpack"
+    TFLITE_RUY = "tflite-ruy"
     TFLITE_REFERENCE = "tflite-reference"
     CMSIS_NN = "cmsis-nn"
     IDEAL = "ideal"
@@ -53,6 +55,8 @@ class Runtime(StrEnum):
                 return F32Mul(single.quotient(single.product(float(x), float(w)), float(y)))
             case Runtime.TFLITE_REFERENCE if dense:
                 return F64Mul(float(x) * float(w) / float(y))
+            case Runtime.TFLITE_RUY:
+                return DoubleUp(*fixed_point(float(x) * float(w) / float(y)))
             case Runtime.TFLITE_REFERENCE | Runtime.CMSIS_NN:
                 return DoubleAway(*fixed_point(float(x) * float(w) / float(y)))
             case Runtime.IDEAL:
@@ -63,6 +67,7 @@ _SAYS = {
     Runtime.ONNXRUNTIME: "fused integer kernels, x86-64",
     Runtime.ONNXRUNTIME_UNFUSED: "graph optimization off",
     Runtime.TFLITE_XNNPACK: "LiteRT with XNNPACK",
+    Runtime.TFLITE_RUY: "LiteRT without a delegate, x86-64",
     Runtime.TFLITE_REFERENCE: "LiteRT's reference kernels",
     Runtime.CMSIS_NN: "31-bit multipliers, rounded twice, as in TFLite Micro",
     Runtime.IDEAL: "exact multipliers, rounded half to even",
