@@ -25,7 +25,7 @@ from qsmt.arith.requantize import Requantization, Shift
 from qsmt.arith.rounding import Rounding
 from qsmt.arith.runtime_kinds import stacked, stacked_bounds
 from qsmt.interp import quantized
-from qsmt.ir.network import Network
+from qsmt.ir.network import Network, layers
 from qsmt.ir.ops import Affine, Clamp, Curve, LeakyRelu, Op, Relu, Requantize
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
@@ -193,6 +193,18 @@ def _clipped(values: F, low: float, high: float) -> F:
 def _limits(op: Clamp) -> tuple[float, float]:
     low = -np.inf if op.lower is None else float(op.lower)
     return low, np.inf if op.upper is None else float(op.upper)
+
+
+def layer_values(network: Network, points: FloatArray) -> list[FloatArray]:
+    """What each layer of a real network computes on points (points, n), after its activation, nearly."""
+    ends = {layer.post.name for layer in layers(network)}
+    value, found = Enclosure(points, np.zeros(points.shape[1])), []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for op in network.ops:
+            value = REAL_RULES[type(op)](op)(value)
+            if op.out.name in ends:
+                found.append(value.values.copy())
+    return found
 
 
 # --- integer networks --------------------------------------------------------------------------------
