@@ -47,6 +47,7 @@ class QuantizedConstant:
     signed: bool
     bits: int
     zero_points: tuple[int, ...]
+    says_zero: bool  # is the zero point an operand? Some fusions depend on it.
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,6 +89,7 @@ class Floats:
     table: tuple[FloatArray, FloatArray]
     factor: tuple[Fraction, ...] | None = None  # None: one for all elements
     offset: tuple[Fraction, ...] | None = None  # None: zero for all elements
+    says_zero: bool = True  # was the zero point an operand of the DequantizeLinear?
     is_plain: bool = True  # is nothing done to the code but dequantizing it?
     is_linear: bool = True  # may a constant still be added?
     added: QuantizedConstant | None = None  # what alone was added to plain codes of the same type

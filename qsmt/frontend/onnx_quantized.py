@@ -54,6 +54,9 @@ class _Evaluation:
                 self._tensors[node.outputs[0]] = self._evaluate(node)
             at = f"the output {quoted(self._graph.output)}"
             return self._lowering.network(self._output())
+        except OverflowError as error:
+            what = f"{at} needs a multiplier that {self._runtime} does not have: {error}"
+            raise MalformedModel(what, where=self._graph.path) from None
         except BeyondLimits as error:
             raise MalformedModel(f"{at} needs {error}", where=self._graph.path) from None
         except MalformedModel as error:  # of the verifier, which knows no file

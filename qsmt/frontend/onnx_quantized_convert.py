@@ -51,7 +51,7 @@ def _dequantize(call: QuantizedCall) -> Tensor:
         return call.parameters(0, 1, 2, axis=call.node.integer("axis", 1))
     codes = call.codes(0)
     expect(call, codes, 1, 2)
-    return dequantized(codes)
+    return replace(dequantized(codes), says_zero=call.optional(2) is not None)
 
 
 def dequantized(codes: Codes) -> Floats:
@@ -139,12 +139,8 @@ def rounded_floats(call: QuantizedCall, floats: Floats, target: Quantized, name:
     if target.bits > 8 or floats.codes.format.bits > 8:
         call.node.refuse("is an elementwise operation on more than 8 bits, which is not read")
     fused, separate = (quantized(table, target) for table in floats.table)
-    if (
-        call.runtime is Runtime.ONNXRUNTIME
-        and floats.added is not None
-        and _is_fused_addition(floats, target)
-    ):
-        fused = separate = qlinear_add(floats.codes.format, floats.added, target)
+    if call.runtime is Runtime.ONNXRUNTIME and floats.added is not None:
+        fused = separate = _added(call, floats, target, separate)
     return tabulated(call, floats, name, target, (fused, separate))
 
 
@@ -175,11 +171,25 @@ def tabulated(
 # --- sums with a constant --------------------------------------------------------------------------------
 
 
-def _is_fused_addition(floats: Floats, target: Quantized) -> bool:
-    """Does onnxruntime make a QLinearAdd of this? Of unsigned bytes alone: of signed ones, activations are made
-    unsigned first and constants are not, so that the types differ."""
-    kinds = (floats.codes.format, target)
-    return floats.added is not None and all((k.signed, k.bits) == (False, 8) for k in kinds)
+def _added(call: QuantizedCall, floats: Floats, target: Quantized, separate: IntArray) -> IntArray:
+    """What onnxruntime makes of a code and a quantized constant that are added between DQ and Q.
+
+    Of unsigned bytes a QLinearAdd, whatever the result. Of signed ones a float sum: activations are made unsigned
+    before operators are fused and constants are not, so that the types differ. A constant of another type than the
+    activation was not measured: then both must be the same.
+    """
+    assert floats.added is not None
+    source, constant = floats.codes.format, floats.added
+    fused = qlinear_add(source, constant, _unsigned(target))
+    if source.signed != constant.signed and not np.array_equal(fused, separate):
+        call.node.refuse("adds a constant of another type, which onnxruntime does in a way that is not known")
+    return separate if source.signed else fused
+
+
+def _unsigned(kind: Quantized) -> Quantized:
+    """The format of unsigned bytes that holds the same values."""
+    shift = 1 << (kind.bits - 1) if kind.signed else 0
+    return Quantized(False, kind.bits, kind.scale, kind.zero_point + shift)
 
 
 def qlinear_add(source: Quantized, constant: QuantizedConstant, target: Quantized) -> IntArray:

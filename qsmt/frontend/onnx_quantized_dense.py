@@ -95,8 +95,16 @@ def why_float(call: QuantizedCall, weight: QuantizedConstant) -> str | None:
     """Why a runtime computes a QDQ layer with these weights in float; None if it has an integer kernel."""
     if call.runtime is Runtime.ONNXRUNTIME_UNFUSED:
         return "the graph is executed as it is"
-    if call.runtime is Runtime.ONNXRUNTIME and weight.bits != 8:
+    if call.runtime is not Runtime.ONNXRUNTIME:
+        return None
+    if weight.bits != 8:
         return f"there is no integer kernel for weights of {weight.bits} bits"
+    x = call.tensor(0)
+    operands = [weight.says_zero, isinstance(x, Floats) and x.says_zero]
+    if call.node.op_type == "Gemm" and not all(operands):
+        return "an operand does not say its zero point"
+    if call.node.op_type == "MatMul" and weight.axis is not None and not weight.says_zero:
+        return "its weights are quantized per channel and do not say their zero points"
     return None
 
 
@@ -146,12 +154,18 @@ def with_bias(call: QuantizedCall, sums: Sums, position: int) -> Sums:
         units = [u * kind.scale for u in each(sums.scales, count)]
         exact = [v / u for v, u in zip(values * times, units, strict=True)]
         whole = [round(v) for v in exact]
-        apart = tuple(abs(v - w) for v, w in zip(exact, whole, strict=True))
+        own = UNSAID_BIAS if isinstance(operand, Constant) else Fraction(0)
+        apart = tuple(abs(v - w) + own for v, w in zip(exact, whole, strict=True))
         return replace(sums, bias=np.array(whole, dtype=np.int64), apart=apart)
     if codes is None:
         call.node.refuse(f"has a bias that is not quantized, which {call.runtime} does not have")
     _check_scales(call, sums, [v / c if c else None for v, c in zip(values, codes, strict=True)] * times)
     return replace(sums, bias=np.tile(np.array(codes, dtype=np.int64), times))
+
+
+UNSAID_BIAS = Fraction(2)
+"""A bias that is not quantized in the file may be added as it is, or onnxruntime quantizes it: to the scale of the
+sums, so that it is off by at most one of their units, whichever way it is rounded."""
 
 
 def _bias_operand(call: QuantizedCall, operand: Tensor, size: int) -> tuple[list[Fraction], list[int] | None]:
@@ -163,9 +177,9 @@ def _bias_operand(call: QuantizedCall, operand: Tensor, size: int) -> tuple[list
         shape, codes = operand.shape, operand.codes.ravel().tolist()
         scales = each(operand.scales if len(operand.scales) > 1 else operand.scales[0], len(codes))
         flat = [c * s for c, s in zip(codes, scales, strict=True)]
-        codes = (
-            codes if (operand.signed, operand.bits) == (True, 32) and not any(operand.zero_points) else None
-        )
+        if any(operand.zero_points):
+            call.node.refuse("adds a bias with a zero point, which integer kernels do not look at")
+        codes = codes if (operand.signed, operand.bits) == (True, 32) else None
     else:
         call.refuse_float("its bias is not a constant")
     if len(flat) not in (1, size) or (shape and len(flat) != shape[-1]):

@@ -62,11 +62,11 @@ def _addend(
         )
         if values is None:
             call.node.refuse("adds a constant that is quantized per channel")
-        same = (constant.signed, constant.bits) == (x.codes.format.signed, x.codes.format.bits)
-        if same and not second and not constant.signed:
-            call.node.refuse("adds a computed tensor to a constant: give the constant second")
-        spread = np.broadcast_to(constant.codes, x.shape) if same else constant.codes
-        return values, replace(constant, codes=spread) if same else None
+        if constant.bits != 8:
+            return values, None
+        if not second and not (constant.signed and x.codes.format.signed):
+            call.node.refuse("adds a computed tensor to a constant", hint="give the constant second")
+        return values, replace(constant, codes=np.broadcast_to(constant.codes, x.shape))
     if isinstance(constant, Constant) and isinstance(constant.values, RealTensor):
         return _singles(call, constant.values), None
     call.refuse_float("it adds something else than a constant")

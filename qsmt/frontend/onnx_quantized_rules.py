@@ -153,7 +153,13 @@ class QuantizedCall:
             shape[axis] = count
         codes = values - np.array(zeros, dtype=np.int64).reshape(shape if values.ndim else ())
         return QuantizedConstant(
-            codes, scales * (count // len(scales)), axis if count > 1 else None, signed, bits, zeros
+            codes,
+            scales * (count // len(scales)),
+            axis if count > 1 else None,
+            signed,
+            bits,
+            zeros,
+            self.optional(zero) is not None,
         )
 
     def refuse_float(self, why: str) -> NoReturn:
