@@ -2,8 +2,8 @@
 
 One vector x drives both networks. The input relation says what each reads of it:
 
-    grid        x is an integer vector, the codes of the quantized network; the reference reads
-                `input_scale * x`
+    grid        x is an integer vector, the codes of the quantized network (counted from its zero
+                point, if it has one); the reference reads `input_scale * x`
     continuous  x is a real vector; the reference reads `input_scale * x`, and so does the quantized
                 network, through its input quantizer (round half to even, saturate)
 
@@ -52,6 +52,10 @@ class Region:
                 return None
             count *= int(high - low) + 1
         return count
+
+    def moved(self, by: int) -> Region:
+        """The same region, every coordinate of it larger by this."""
+        return Region(self.model, *(tuple(v + by for v in end) for end in (self.lower, self.upper)))
 
     def contains(self, x: tuple[Fraction, ...]) -> bool:
         integral = self.model is InputModel.CONTINUOUS or all(v.denominator == 1 for v in x)

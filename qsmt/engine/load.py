@@ -71,7 +71,7 @@ def load_problem(path: Path) -> Loaded:
         other = _other_side(file, second)
         reference = _aligned(reference, other.network)
         claim = _claim(reference, file.bound, outputs=file.outputs, where="property.bound")
-        problem = Problem(reference, other.network, file.region, other.input_scale, claim)
+        problem = Problem(reference, other.network, other.region, other.input_scale, claim)
     return Loaded(problem, other.report, _distinct(path, file.reference, file.quantized.network))
 
 
@@ -88,8 +88,16 @@ def _other_side(file: ProblemFile, network: Network) -> _OtherSide:
             hint = 'give scheme = "fixed-point" to quantize it, or scheme = "float"'
             raise MalformedProblem("the network is not quantized", where="quantized.network", hint=hint)
         case SecondFloat() | Deployed():
-            return _OtherSide(network, None, file.region, _input_scale(file, network.input.type.element))
+            kind = network.input.type.element
+            return _OtherSide(network, None, _centred(file.region, kind), _input_scale(file, kind))
     assert_never(file.quantized)
+
+
+def _centred(region: Region, kind: ElementType) -> Region:
+    """A grid of stored codes, as a file gives it, in codes that are counted from the zero point."""
+    if region.model is InputModel.CONTINUOUS or not isinstance(kind, Format):
+        return region
+    return region.moved(-kind.zero_point)
 
 
 def _input_kind(scheme: FixedPointScheme, model: InputModel) -> Fixed | None:

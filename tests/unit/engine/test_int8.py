@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from qsmt.arith.fixed import Quantized
+from qsmt.engine.alarm import write_problem
 from qsmt.engine.bound import bound
 from qsmt.engine.check import check
-from qsmt.engine.load import Loaded, problem_from_flags
+from qsmt.engine.load import Loaded, load_problem, problem_from_flags
 from qsmt.engine.plan import Options
 from qsmt.engine.source import notes
 from qsmt.errors import MalformedProblem
@@ -113,6 +114,39 @@ def test_a_network_of_another_runtime_is_another_network(tmp_path: Path) -> None
         assert loaded.problem.quantized.runtime == runtime
         kinds[runtime] = loaded.problem.sha256
     assert len(set(kinds.values())) == 4
+
+
+def test_a_problem_file_gives_a_grid_in_codes_as_they_are_stored(tmp_path: Path) -> None:
+    """And so does the one that an alarm leaves behind."""
+    write_pair(SMALL, tmp_path)
+    kind = load_network(tmp_path / "int8.onnx").input.type.element
+    assert isinstance(kind, Quantized)
+    assert kind.zero_point != 0
+    (tmp_path / "problem.toml").write_text(PROBLEM)
+    problem = load_problem(tmp_path / "problem.toml").problem
+    assert problem.region.lower == (Fraction(-20 - kind.zero_point), Fraction(-10 - kind.zero_point))
+    assert problem.reference_input(problem.region.upper) == tuple(
+        (stored - kind.zero_point) * kind.scale for stored in (20, 10)
+    )
+    again = load_problem(write_problem(problem, tmp_path)).problem
+    assert again.sha256 == problem.sha256
+
+
+PROBLEM = """
+schema = "qsmt.problem/1"
+[reference]
+network = "float.onnx"
+[quantized]
+network = "int8.onnx"
+runtime = "onnxruntime"
+[region]
+model = "grid"
+lower = [-20, -10]
+upper = [20, 10]
+[property]
+kind = "error-bound"
+bound = "0.1"
+"""
 
 
 # --- alignment --------------------------------------------------------------------------------------------
