@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.dra import loaded, noise_floor
 from benchmarks.registry import FAMILIES, Instance
 
 HEADER = (
@@ -49,6 +50,21 @@ def row(instance: Instance, report: dict[str, Any] | str) -> str:
     return (
         f"{instance.name:<62} {verdict(report):<10} {instance.known or '-':<10} {decided_by(report):<26} "
         f"{certified:11.5g} {witnessed:11.5g} {ratio:7.2f} {report['seconds']:8.2f}"
+    )
+
+
+def remaining(instance: Instance, report: dict[str, Any] | str) -> str | None:
+    """Of `bound`, what dominates the gap that is left: what rounding does by itself, or boxes still open."""
+    if instance.problem is None or isinstance(report, str) or verdict(report) != "open":
+        return None
+    output = max(report["outputs"], key=lambda o: _magnitude(o["certified"]))
+    witnessed = output["witnessed"] or [0, 0]
+    gap = max(witnessed[0] - output["certified"][0], output["certified"][1] - witnessed[1])
+    noise = noise_floor(loaded(instance.problem), output["index"])
+    opened = next(stage["open"] for stage in report["stages"] if stage["name"] == "search")
+    return (
+        f"    left: {gap:.3g} of output {output['index']}, {opened:,} boxes open; the rounding of the neurons that "
+        f"can be active makes {noise / 2:.3g} to either side by itself, {noise / 2 / gap:.0%} of it"
     )
 
 
@@ -96,6 +112,8 @@ def main(names: Sequence[str]) -> None:
         for instance in instances:
             reports.append(run(instance))
             print(row(instance, reports[-1]), flush=True)
+            if left := remaining(instance, reports[-1]):
+                print(left, flush=True)
         if reports:
             pairs = Counter(map(compared, instances, reports))
             print(f"{name}: {summary(reports)}", flush=True)
