@@ -1,6 +1,6 @@
 """What lies between two affine ops, as one formula, and what it does to a difference.
 
-Every activation of the IR is monotone and elementwise, and equals
+Every activation of the IR but those of qsmt.dra.shape is a clamp: monotone and elementwise, and equals
 
     value = clamp(pre + noise, lower, upper)        noise in [noise_low, noise_high], in real units,
 

@@ -1,4 +1,4 @@
-"""The frontend of float ONNX networks: fully connected, with ReLU and Clip, in any exporter's shape.
+"""The frontend of float ONNX networks (docs/semantics.md lists the operators), in any exporter's shape.
 
 What is read is the real function: every stored parameter is the exact number it is, and every operation is
 exact. How far the same file is from that under a float runtime is rounding, which no statement covers.

@@ -1,4 +1,4 @@
-"""Lowers a graph of linear ops and activations to a chain of `Affine`, `Relu` and `Clamp`, exactly.
+"""Lowers a graph of linear ops and activations to a chain of `Affine` ops and activations, exactly.
 
 A computed tensor is held as a shape and a pending affine map from the last value that was emitted:
 

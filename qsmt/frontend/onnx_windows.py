@@ -190,15 +190,18 @@ def normalization(
     precision (single, or double if they are not all singles); the offset is then exact.
 
     Raises:
-        ValueError: if a variance is not positive.
+        ValueError: if a variance is not positive, or a factor too large for that precision.
     """
     spread = total(variance, epsilon).fractions
     if any(v <= 0 for v in spread):
         raise ValueError("has a variance that is not positive")
     single = all(is_single(p) for p in (scale, bias, mean, variance))
-    roots = (_inverse_root(v) for v in spread)
-    factors = np.array([float(s * r) for s, r in zip(scale.fractions, roots, strict=True)])
-    factor = RealTensor.of_floats(factors.astype(np.float32) if single else factors)
+    exact = [s * _inverse_root(v) for s, v in zip(scale.fractions, spread, strict=True)]
+    if any(abs(f) > np.finfo(np.float32 if single else np.float64).max for f in exact):
+        raise ValueError("has a factor that is too large for a float")
+    factor = RealTensor.of_floats(
+        np.array(list(map(float, exact))).astype(np.float32 if single else np.float64)
+    )
     return factor, total(bias, negated(product(mean, factor)))
 
 

@@ -412,6 +412,17 @@ _WINDOWS: dict[str, tuple[Writer, str]] = {
         ),
         "a variance that is not positive",
     ),
+    "variance next to nothing": (
+        _one(
+            "BatchNormalization",
+            ("x", *"abcd"),
+            x=[1, 1],
+            opset=15,
+            constants=_ONES | {"a": f32([1e30]).reshape(1), "d": f32([1e-44]).reshape(1)},
+            attributes={"epsilon": 0.0},
+        ),
+        "a factor that is too large",
+    ),
     "statistics of other channels": (
         _one("BatchNormalization", ("x", *"abcd"), x=[1, 2], opset=15, constants=_ONES),
         "normalizes shape [1, 2] with parameters of shapes [1]",

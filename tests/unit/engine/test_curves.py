@@ -11,6 +11,7 @@ import pytest
 
 from qsmt.arith.curves import Function
 from qsmt.arith.fixed import Fixed
+from qsmt.arith.real import RealTensor
 from qsmt.dra.domain import Mode
 from qsmt.engine.analyze import analyze
 from qsmt.engine.bound import bound
@@ -20,11 +21,15 @@ from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import Options
 from qsmt.engine.trial import executions
 from qsmt.errors import SoundnessError
+from qsmt.frontend.base import load_network
 from qsmt.interp.replay import Execution, keeps, replay, violated
-from qsmt.problem import InputModel, Problem, Region
+from qsmt.ir.network import Network
+from qsmt.ir.ops import Affine, Const, Op
+from qsmt.problem import ErrorBound, InputModel, Problem, Region
 from qsmt.verdict import Falsified, Unknown, Verified, Witness
 from tests.support.any_network import Kind, curved
 from tests.support.networks import Recipe, random_problem, reference_network, with_bound
+from tests.support.shared import shared_data
 from tests.support.truth import all_points
 
 F = Fraction
@@ -128,6 +133,43 @@ def test_nothing_is_exported_for_a_function_without_a_formula(tmp_path: Path) ->
     written = export(with_bound(pair(Function.SIGMOID), F(1, 10**6)), tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.suffix in (".mps", ".smt2")]
     assert "no rows for sigmoid" in str(written)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("ACC_controller_tanh", (30, "1.4", 30, 79, "1.8"), (30, "1.4", "30.2", 100, "2.2")),
+        ("TORA_ReLUtanh_controller", ("-0.77", "-0.45", "0.51", "-0.3"), ("-0.75", "-0.43", "0.54", "-0.28")),
+    ],
+)
+def test_a_published_controller_is_compared_with_its_half_precision_copy(
+    name: str, low: tuple[str, ...], high: tuple[str, ...]
+) -> None:
+    """Over the initial set that was published with it."""
+    network = load_network(shared_data() / "arch_controllers" / f"{name}.onnx")
+    region = Region(InputModel.CONTINUOUS, tuple(map(F, low)), tuple(map(F, high)))
+    problem = Problem(network, in_half_precision(network), region, F(1), ErrorBound((0,), (F(1),)))
+    found = bound(problem, Options(jobs=1, timeout_s=60), gap=F(1, 500)).outputs[0]
+    assert found.extremes is not None
+    reached = max(-found.extremes[0], found.extremes[1])
+    assert found.certified[1] - found.certified[0] < 0.1
+    assert isinstance(
+        check(with_bound(problem, F(max(-found.certified[0], found.certified[1])))).verdict, Verified
+    )
+    assert isinstance(check(with_bound(problem, reached * F(99, 100))).verdict, Falsified)
+
+
+def in_half_precision(network: Network) -> Network:
+    """Every parameter rounded to half precision."""
+
+    def rounded(const: Const) -> Const:
+        return replace(const, data=RealTensor.of_floats(const.reals.nearest.astype(np.float16)))
+
+    ops: list[Op] = [
+        replace(op, weight=rounded(op.weight), bias=rounded(op.bias)) if isinstance(op, Affine) else op
+        for op in network.ops
+    ]
+    return replace(network, ops=tuple(ops))
 
 
 # --- executions that are known between rationals ------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qsmt.arith.curves import Function
 from qsmt.arith.fixed import Overflow
 from qsmt.arith.real import ExactArray
 from qsmt.arith.requantize import Rational, Shift, Staircase
@@ -19,11 +20,11 @@ from qsmt.arith.rounding import Rounding
 from qsmt.interp import quantized, reference
 from qsmt.interp.reference import Ratios
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Op, Relu, Requantize
+from qsmt.ir.ops import Affine, Clamp, Curve, LeakyRelu, Op, Relu, Requantize
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator
 from tests.support import naive
-from tests.support.any_network import codes_of, integer_network, real_network, reals_of
+from tests.support.any_network import codes_of, curved_network, integer_network, real_network, reals_of
 
 SEEDS = range(250)
 Rule = Callable[..., Any]
@@ -228,3 +229,60 @@ REAL_FAULTS: dict[str, tuple[type[Op], Rule]] = {
 def test_a_fault_in_the_real_interpreter_is_caught(op: type[Op], rule: Rule) -> None:
     with planted(reference.RULES, op, rule):
         assert not reals_agree()
+
+
+# --- curves and leaky ReLUs ---------------------------------------------------------------------------------
+
+
+@cache
+def curves() -> list[tuple[Network, list[Point], list[Point]]]:
+    """Networks with them, inputs, and what the plain interpreter makes of the middles of all enclosures."""
+    made = [(curved_network(s), s) for s in SEEDS]
+    inputs = [(network, reals_of(network, s)) for network, s in made]
+    return [(n, points, [naive.run(n, x, middle=True) for x in points]) for n, points in inputs]
+
+
+def curves_agree() -> bool:
+    """Do the enclosures contain that, and where they are exact, equal it?"""
+    for network, points, expected in curves():
+        found = reference.enclose(network, points)
+        radii = found.radius or [(Fraction(0),) * network.output.size] * len(points)
+        rows = zip(found.middle, radii, expected, strict=True)
+        if any(abs(m - v) > r for ms, rs, vs in rows for m, r, v in zip(ms, rs, vs, strict=True)):
+            return False
+    return True
+
+
+CURVE, LEAKY = reference.RULES[Curve], reference.RULES[LeakyRelu]
+
+
+def narrowed(x: Ratios) -> Ratios:
+    """Only the lower ends, as if they were the values."""
+    return Ratios(x.numerators, x.denominator)
+
+
+CURVE_FAULTS: dict[str, tuple[type[Op], Rule]] = {
+    "an enclosure is taken for its end": (Curve, lambda op, x: narrowed(CURVE(op, x))),
+    "a curve of the lower end only": (Curve, lambda op, x: CURVE(op, narrowed(x))),
+    "an affine op of the lower end only": (Affine, lambda op, x: REAL_AFFINE(op, narrowed(x))),
+    "tanh is sigmoid": (
+        Curve,
+        lambda op, x: CURVE(
+            replace(op, function=Function.SIGMOID) if op.function is Function.TANH else op, x
+        ),
+    ),
+    "a curve forgotten": (Curve, lambda op, x: x),
+    "leaky ReLU forgotten": (LeakyRelu, lambda op, x: x),
+    "leaky ReLU is ReLU": (LeakyRelu, lambda op, x: reference.RULES[Relu](Relu(op.out, op.x), x)),
+    "another slope": (LeakyRelu, lambda op, x: LEAKY(replace(op, slope=op.slope / 2), x)),
+}
+
+
+def test_without_a_fault_curves_agree() -> None:
+    assert curves_agree()
+
+
+@pytest.mark.parametrize(("op", "rule"), CURVE_FAULTS.values(), ids=CURVE_FAULTS)
+def test_a_fault_of_a_curve_is_caught(op: type[Op], rule: Rule) -> None:
+    with planted(reference.RULES, op, rule):
+        assert not curves_agree()
