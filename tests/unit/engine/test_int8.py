@@ -22,6 +22,7 @@ from qsmt.interp import reference
 from qsmt.ir.network import layers
 from qsmt.problem import InputModel
 from qsmt.verdict import Falsified, Verified
+from tests.support.quantized_images import Image, write_images
 from tests.support.quantized_onnx import Recipe, executed, random_inputs, write_pair
 from tests.support.truth import true_maximum
 
@@ -31,7 +32,15 @@ PER_CHANNEL = Recipe(sizes=(2, 6, 5, 1), options={"per_channel": True})
 UNSIGNED = Recipe(
     sizes=(2, 6, 5, 1), matmul=True, options={"activation_type": "QUInt8", "weight_type": "QUInt8"}
 )
-RECIPES = {"Gemm": SMALL, "MatMul": MATMUL, "per channel": PER_CHANNEL, "QLinearAdd": UNSIGNED}
+RECIPES = {
+    "Gemm": SMALL,
+    "MatMul": MATMUL,
+    "per channel": PER_CHANNEL,
+    "QLinearAdd": UNSIGNED,
+    "Sigmoid": Recipe(sizes=(2, 6, 5, 1), activation="Sigmoid"),
+    "Tanh": Recipe(sizes=(2, 6, 5, 1), activation="Tanh", format="QOperator"),
+    "LeakyRelu": Recipe(sizes=(2, 6, 5, 1), activation="LeakyRelu"),
+}
 OPTIONS = Options(jobs=1, timeout_s=60)
 
 
@@ -80,6 +89,23 @@ def test_a_bound_is_proved_and_no_execution_exceeds_it(recipe: Recipe, model: st
     run = [executed(tmp_path / name, inputs) for name in ("float.onnx", "int8.onnx")]
     if model == InputModel.CONTINUOUS:
         assert np.abs(run[1] - run[0]).max() <= 0.15
+
+
+@pytest.mark.parametrize("pool", ["", "max", "average"])
+def test_convolutional_pairs_are_decided_both_ways(pool: str, tmp_path: Path) -> None:
+    before, after = write_images(Image(pool=pool), tmp_path)
+
+    def decided(bound: str) -> object:
+        loaded = problem_from_flags(before, after, box="[-0.01,0.01]^72", bound=bound)
+        return check(loaded.problem, OPTIONS).verdict
+
+    assert isinstance(decided("0.4"), Verified)
+    broken = decided("0.002")
+    assert isinstance(broken, Falsified)
+    scale = problem_from_flags(before, after, box="[-1,1]^72", bound="1").problem.input_scale
+    inputs = np.array([[float(v * scale) for v in broken.witness.input]], dtype=np.float32)
+    run = [executed(tmp_path / name, inputs)[0] for name in ("float.onnx", "int8.onnx")]
+    assert abs(float(run[1][broken.witness.output]) - float(run[0][broken.witness.output])) > 0.002
 
 
 def test_a_verdict_about_a_float_execution_holds_for_every_order_of_summation(tmp_path: Path) -> None:
