@@ -1,7 +1,7 @@
 """Public float controllers, quantized by onnxruntime.quantization: what is proved about the int8 files.
 
-    python -m benchmarks.int8          bounds proved, bounds broken and the tightest bound, with seconds
-    python -m benchmarks.int8 bits     a million random inputs through each of the test suite's networks
+    python -m benchmarks.int8 [NAME ...]   bounds proved, bounds broken and the tightest bound, with seconds
+    python -m benchmarks.int8 bits         a million random inputs through each of the test suite's networks
 
 The witness of a broken bound is given to onnxruntime: the reals that it stands for, to both files. Networks that are
 not here are skipped by name.
@@ -37,6 +37,7 @@ from tests.support.quantized_onnx import Recipe, by_the_batch, executed, random_
 from tests.unit.frontend.test_onnx_quantized import EXACT, IMAGES
 
 SECONDS = 60.0
+"""For each of the three questions."""
 POINTS, CHUNK = 1_000_000, 50_000
 HEADER = (
     f"{'network':<46} {'inputs':<11} {'tightest':>9} {'reached':>9} {'s':>6}  "
@@ -140,10 +141,12 @@ def _run(path: Path, inputs: Any) -> Any:
     return runner.run(None, {source.name: inputs.reshape(shape)})[0].ravel()
 
 
-def bounds() -> None:
-    """The table."""
+def bounds(names: Sequence[str]) -> None:
+    """The table, of the named networks or of all."""
     print(HEADER)
     for pair in pairs():
+        if names and pair.name not in names:
+            continue
         if not pair.path.is_file():
             print(f"{pair.name:<46} skipped, it is not here")
             continue
@@ -180,7 +183,7 @@ def _written(made: Recipe | Image, folder: Path) -> tuple[Path, Path]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    bits() if list(arguments) == ["bits"] else bounds()
+    bits() if list(arguments) == ["bits"] else bounds(arguments)
 
 
 if __name__ == "__main__":

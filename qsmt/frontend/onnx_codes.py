@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import inf
 
 import numpy as np
 
@@ -78,6 +79,15 @@ class Codes:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A ReLU or Clip: its limits, and what it was applied to."""
+
+    low: float
+    high: float
+    before: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Floats:
     """What each element is for each code it may come from; with fused multiply-adds, and without.
 
@@ -93,6 +103,7 @@ class Floats:
     is_plain: bool = True  # is nothing done to the code but dequantizing it?
     is_linear: bool = True  # may a constant still be added?
     added: QuantizedConstant | None = None  # what alone was added to plain codes of the same type
+    clip: Clip | None = None  # what was done last, if it was that
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -116,10 +127,7 @@ class Sums:
     averages: int | None = None  # an average of so many codes, which the scales say already
     in_float: str | None = None  # why it is computed in float, if it is
     apart: tuple[Fraction, ...] = ()  # then: how far each bias is from the one in codes, in units of the sums
-    limits: tuple[Fraction | None, Fraction | None] = (
-        None,
-        None,
-    )  # of an activation that must change nothing
+    limits: tuple[float, float] = (-inf, inf)  # of activations that must change nothing
 
     @property
     def index(self) -> IntArray:

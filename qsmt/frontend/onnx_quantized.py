@@ -156,6 +156,11 @@ def _rearranged_floats(source: Floats, index: IntArray) -> Floats:
     def each(values: tuple[Fraction, ...] | None) -> tuple[Fraction, ...] | None:
         return None if values is None else tuple(values[i] for i in flat)
 
+    clip, added = source.clip, source.added
+    if clip is not None:
+        clip = replace(clip, before=_rearranged_floats(clip.before, index))
+    if added is not None:
+        added = replace(added, codes=added.codes.ravel()[index])
     fused, separate = source.table
     return replace(
         source,
@@ -163,6 +168,8 @@ def _rearranged_floats(source: Floats, index: IntArray) -> Floats:
         table=(rows(fused), rows(separate)),
         factor=each(source.factor),
         offset=each(source.offset),
+        clip=clip,
+        added=added,
     )
 
 

@@ -83,10 +83,7 @@ def rounded_sums(call: QuantizedCall, sums: Sums, target: Quantized, name: str) 
         sums = replace(sums, in_float="there is no integer kernel for these widths")
     if sums.in_float is not None:
         return call.lowering.matrix(sums, name, target, _hulls(sums, target))
-    low, high = sums.limits
-    if (low is not None and low > target.min * target.scale) or (
-        high is not None and high < target.max * target.scale
-    ):
+    if not covers(sums.limits, target):
         call.refuse_float(
             "an activation stands between the layer and its QuantizeLinear, which does not cover it"
         )
@@ -96,6 +93,16 @@ def rounded_sums(call: QuantizedCall, sums: Sums, target: Quantized, name: str) 
     except (ValueError, OverflowError) as error:
         call.node.refuse(f"needs a multiplier that {call.runtime} does not have: {error}")
     return call.lowering.matrix(sums, name, target, [made[s] for s in scales])
+
+
+MARGIN = 1 - 2.0**-20
+"""Limits that are closer to the ends of a format than this may be compared either way."""
+
+
+def covers(limits: tuple[float, float], target: Quantized) -> bool:
+    """Does saturation in this format do what a clip to these limits does, by so much that a runtime sees it too?"""
+    least, most = float(target.min * target.scale), float(target.max * target.scale)
+    return limits[0] <= least * MARGIN and limits[1] * MARGIN >= most
 
 
 def _hulls(sums: Sums, target: Quantized) -> list[RequantKind]:
@@ -136,6 +143,13 @@ def rounded_floats(call: QuantizedCall, floats: Floats, target: Quantized, name:
         return floats.codes
     if call.runtime not in (Runtime.ONNXRUNTIME, Runtime.ONNXRUNTIME_UNFUSED):
         call.node.refuse(f"rounds a float that {call.runtime} computes in a way that is not known")
+    if call.runtime is Runtime.ONNXRUNTIME:
+        if floats.is_plain:
+            call.node.refuse(
+                "quantizes what was just dequantized, which onnxruntime merges", hint="leave one out"
+            )
+        if floats.clip is not None and covers((floats.clip.low, floats.clip.high), target):
+            return rounded_floats(call, floats.clip.before, target, name)  # onnxruntime drops the clip
     if target.bits > 8 or floats.codes.format.bits > 8:
         call.node.refuse("is an elementwise operation on more than 8 bits, which is not read")
     fused, separate = (quantized(table, target) for table in floats.table)

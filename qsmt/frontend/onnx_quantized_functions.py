@@ -10,7 +10,7 @@ import numpy as np
 from qsmt.arith.real import FloatArray, RealTensor
 from qsmt.arith.single import rounded
 from qsmt.frontend import float32
-from qsmt.frontend.onnx_codes import Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_codes import Clip, Codes, Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_quantized_convert import dequantized, expect, qlinear_add, rounded_floats, tabulated
 from qsmt.frontend.onnx_quantized_rules import (
     MICROSOFT,
@@ -21,6 +21,7 @@ from qsmt.frontend.onnx_quantized_rules import (
     singles,
 )
 from qsmt.frontend.onnx_tensor import quoted
+from qsmt.frontend.runtimes import Runtime
 
 ELEMENTWISE = QuantizedOperators()
 
@@ -84,6 +85,8 @@ def _qlinear_add_node(call: QuantizedCall) -> Tensor:
     x = call.tensor(0)
     if not isinstance(x, Codes) or isinstance(call.tensor(3), Codes):
         call.node.refuse("does not add a constant to a quantized tensor, in this order")
+    if call.runtime not in (Runtime.ONNXRUNTIME, Runtime.ONNXRUNTIME_UNFUSED):
+        call.node.refuse(f"is a kernel of onnxruntime, not of {call.runtime}")
     expect(call, x, 1, 2)
     constant = call.parameters(3, 4, 5, axis=0)
     if constant.axis is not None:
@@ -108,7 +111,12 @@ def _applied(call: QuantizedCall, function: float32.Function) -> Floats:
         call.node.refuse("is an elementwise operation on more than 8 bits, which is not read")
     fused, separate = x.table
     return replace(
-        x, table=(function(fused)[0], function(separate)[1]), is_plain=False, is_linear=False, added=None
+        x,
+        table=(function(fused)[0], function(separate)[1]),
+        is_plain=False,
+        is_linear=False,
+        added=None,
+        clip=None,
     )
 
 
@@ -138,19 +146,10 @@ def _limit(call: QuantizedCall, name: str, position: int) -> float | None:
 def _clipped(call: QuantizedCall, low: float, high: float) -> Tensor:
     x = call.tensor(0)
     if isinstance(x, Sums):
-        before = x.limits
-        least = (
-            None
-            if low == -np.inf
-            else max(Fraction(low), before[0] if before[0] is not None else Fraction(low))
-        )
-        most = (
-            None
-            if high == np.inf
-            else min(Fraction(high), before[1] if before[1] is not None else Fraction(high))
-        )
-        return replace(x, limits=(before[0] if least is None else least, before[1] if most is None else most))
-    return _applied(call, float32.clip(low, high))
+        return replace(x, limits=(max(x.limits[0], low), min(x.limits[1], high)))
+    clipped = _applied(call, float32.clip(low, high))
+    assert isinstance(x, Floats)
+    return replace(clipped, clip=Clip(low, high, x))
 
 
 @ELEMENTWISE.rule("LeakyRelu", inputs=range(1, 2), attributes="alpha")

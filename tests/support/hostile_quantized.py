@@ -136,7 +136,7 @@ def _after(*new: Any) -> Callable[[list[Any]], None]:
 
 
 def _node(op: str, inputs: str, output: str, domain: str = "", **attributes: Any) -> Any:
-    return helper.make_node(op, inputs.split(), [output], name="it", domain=domain, **attributes)
+    return helper.make_node(op, inputs.split(), [output], name=f"it, {output}", domain=domain, **attributes)
 
 
 def _without_last(*indices: int) -> Callable[[list[Any]], None]:
@@ -255,6 +255,16 @@ REFUSED: dict[str, tuple[Make, str]] = {
         with_nodes(_after(_node("DequantizeLinear", "y.codes y.scale y.zero", "v"), _node("Tanh", "v", "y"))),
         "is computed in float after the last integer layer",
     ),
+    "quantized twice in a row": (
+        with_nodes(
+            _after(
+                _node("DequantizeLinear", "y.codes y.scale y.zero", "v"),
+                _node("QuantizeLinear", "v x.scale y.zero", "v.codes"),
+                _node("DequantizeLinear", "v.codes x.scale y.zero", "y"),
+            )
+        ),
+        "which onnxruntime merges",
+    ),
     "a residual connection": (
         with_nodes(
             _after(_node("DequantizeLinear", "y.codes y.scale y.zero", "v"), _node("Add", "v v", "y"))
@@ -288,6 +298,27 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "blocks": (with_nodes(_attribute(2, "block_size", 2)), "the attribute 'block_size'"),
 }
 
+
+def _added(op: str, *, zero: int, **attributes: Any) -> onnx.ModelProto:
+    """A byte is added to each result, and an operator follows before the sum is rounded."""
+    change = _after(
+        _node("DequantizeLinear", "y.codes y.scale y.zero", "v"),
+        _node("DequantizeLinear", "c c.scale c.zero", "c.values"),
+        _node("Add", "v c.values", "sum"),
+        _node(op, "sum", "done", **attributes),
+        _node("QuantizeLinear", "done u.scale u.zero", "u.codes"),
+        _node("DequantizeLinear", "u.codes u.scale u.zero", "y"),
+    )
+    extra = {
+        "c": np.array([31, 90], np.uint8),
+        "c.scale": F32(0.0137),
+        "c.zero": np.uint8(50),
+        "u.scale": F32(0.025),
+        "u.zero": np.uint8(zero),
+    }
+    return model(change=change, parameters={**extra, "y.zero": np.uint8(100)})
+
+
 HANDLED: dict[str, Make] = {
     "as it should be": model,
     "no zero points of bias and result": lambda: model(
@@ -301,6 +332,9 @@ HANDLED: dict[str, Make] = {
         b_scale=np.full(2, F32(X_SCALE * W_SCALE)),
         b_zero=np.zeros(2, np.int32),
     ),
+    "a ReLU that is dropped after an addition": lambda: _added("Relu", zero=0),
+    "a ReLU that is kept after an addition": lambda: _added("Relu", zero=9),
+    "an addition, transposed": lambda: _added("Transpose", zero=3, perm=[0, 1]),
     "weights of the least code": using(w=np.full((2, 3), -128, np.int8)),
     "a bias of the least code": using(b=np.array([-(2**31), 2**31 - 1], np.int32)),
     "a sum that wraps": using(b=np.array([2**31 - 1, -(2**31)], np.int32), x_zero=np.uint8(0)),
