@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import numpy as np
 import onnx
 
 from benchmarks.registry import ARCH_BOXES, EXAMPLES, PUBLIC
+from qsmt.arith.fixed import Quantized
 from qsmt.engine.bound import bound
 from qsmt.engine.check import check
 from qsmt.engine.load import problem_from_flags
@@ -90,6 +91,15 @@ def quantized(pair: Pair, folder: Path) -> Path:
     return path
 
 
+def on_codes(pair: Pair, path: Path) -> Pair:
+    """The box whose ends are the codes that the box's ends are rounded to: some boxes hold no code at all."""
+    kind = load_network(path).input.type.element
+    assert isinstance(kind, Quantized)
+    box = parse_box(pair.box)
+    ends = zip(*([kind.read(v) * kind.scale for v in end] for end in (box.lower, box.upper)), strict=True)
+    return replace(pair, box=",".join(f"[{low},{high}]" for low, high in ends))
+
+
 def row(pair: Pair, path: Path, model: InputModel) -> str:
     """The tightest bound; then a bound a little above it proved, and one a little below what is reached broken."""
     loaded = problem_from_flags(pair.path, path, box=pair.box, bound="0", model=model)
@@ -152,8 +162,10 @@ def bounds(names: Sequence[str]) -> None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             for model in InputModel:
+                path = quantized(pair, Path(folder))
                 try:
-                    print(row(pair, quantized(pair, Path(folder)), model), flush=True)
+                    asked = on_codes(pair, path) if model is InputModel.GRID else pair
+                    print(row(asked, path, model), flush=True)
                 except QsmtError as error:
                     print(f"{pair.name:<46} {model:<11} refused    {error}", flush=True)
 

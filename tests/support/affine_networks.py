@@ -16,7 +16,7 @@ import numpy as np
 from qsmt.arith.fixed import Overflow, Quantized
 from qsmt.arith.real import RealTensor, frozen
 from qsmt.arith.requantize import RequantKind
-from qsmt.arith.runtime_kinds import DoubleAway, DoubleUp, F32Mul, F64Mul, SingleUp, Table
+from qsmt.arith.runtime_kinds import DoubleAway, DoubleUp, F32Mul, F64Mul, Hull, SingleUp, Table
 from qsmt.frontend.runtimes import fixed_point
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Const, Op, PerNeuron, Relu, Requantize, Value
@@ -52,6 +52,7 @@ def kind_of(name: str, ratio: Fraction) -> RequantKind:
         "f64mul": lambda: F64Mul(float(ratio)),
         "double_away": lambda: DoubleAway(*fixed_point(float(ratio))),
         "double_up": lambda: DoubleUp(*fixed_point(float(ratio))),
+        "hull": lambda: Hull(ratio, Fraction(1, 8)),
         "single_up": lambda: SingleUp(*fixed_point(float(ratio))),
     }
     return makers[name]()
