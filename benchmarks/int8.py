@@ -71,7 +71,9 @@ def quantized(pair: Pair, folder: Path) -> Path:
     """The int8 file that onnxruntime.quantization makes, calibrated on the box."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
-    value = onnx.load(pair.path).graph.input[0]
+    graph = onnx.load(pair.path).graph
+    parameters = {tensor.name for tensor in graph.initializer}
+    value = next(value for value in graph.input if value.name not in parameters)
     shape = [d.dim_value or 1 for d in value.type.tensor_type.shape.dim]
     box = parse_box(pair.box)
     low, high = (np.array([float(v) for v in end]) for end in (box.lower, box.upper))

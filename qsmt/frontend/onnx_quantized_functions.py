@@ -18,6 +18,7 @@ from qsmt.frontend.onnx_quantized_rules import (
     QuantizedCall,
     QuantizedOperators,
     Tensor,
+    Unquantized,
     singles,
 )
 from qsmt.frontend.onnx_tensor import quoted
@@ -33,6 +34,8 @@ def _add(call: QuantizedCall) -> Tensor:
     a, b = call.tensor(0), call.tensor(1)
     if isinstance(a, Floats) and isinstance(b, Floats):
         call.node.refuse("adds two computed tensors; residual connections are not read")
+    if isinstance(a, Unquantized):
+        return _unchanged(call, a, b)
     x, constant = (a, b) if isinstance(a, Floats) else (b, a)
     if not isinstance(x, Floats):
         call.refuse_float("it adds to something else than a tensor that was just dequantized")
@@ -48,6 +51,23 @@ def _add(call: QuantizedCall) -> Tensor:
     offset = tuple(o + Fraction(v) for o, v in zip(before, numbers.tolist(), strict=True))
     return replace(
         x, table=(fused, separate), offset=offset, is_plain=False, added=added if x.is_plain else None
+    )
+
+
+@ELEMENTWISE.rule("Sub", inputs=range(2, 3))
+def _sub(call: QuantizedCall) -> Tensor:
+    return _unchanged(call, call.tensor(0), call.tensor(1))
+
+
+def _unchanged(call: QuantizedCall, x: Tensor, constant: Tensor) -> Tensor:
+    """The graph's input, from which nothing is taken: exporters leave such a normalization in."""
+    zeros = isinstance(constant, Constant) and not np.any(
+        constant.values.nearest if isinstance(constant.values, RealTensor) else constant.values
+    )
+    if isinstance(x, Unquantized) and zeros and np.broadcast_shapes(x.shape, constant.shape) == x.shape:
+        return x
+    call.node.refuse(
+        "shifts a tensor that is not quantized", hint="shift inputs before they reach the network"
     )
 
 

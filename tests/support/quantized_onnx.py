@@ -97,7 +97,9 @@ def quantize_model(made: onnx.ModelProto, recipe: Recipe, folder: Path) -> tuple
     """A float model and its quantization with calibration on random inputs of [-1, 1], as files."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    shape = [d.dim_value or 1 for d in made.graph.input[0].type.tensor_type.shape.dim]
+    parameters = {tensor.name for tensor in made.graph.initializer}
+    source = next(value for value in made.graph.input if value.name not in parameters)
+    shape = [d.dim_value or 1 for d in source.type.tensor_type.shape.dim]
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -106,7 +108,7 @@ def quantize_model(made: onnx.ModelProto, recipe: Recipe, folder: Path) -> tuple
 
         def get_next(self) -> dict[str, Floats] | None:
             data = next(self._data, None)
-            return None if data is None else {"x": data}
+            return None if data is None else {source.name: data}
 
     before, after = folder / "float.onnx", folder / "int8.onnx"
     onnx.save(made, before)
@@ -133,11 +135,11 @@ def session(path: Path, *, optimized: bool = True) -> Any:
 def executed(path: Path, inputs: Floats, *, optimized: bool = True) -> Floats:
     """What onnxruntime computes, (points, outputs); the model has a batch axis, or points go one by one."""
     runner = session(path, optimized=optimized)
-    shape = runner.get_inputs()[0].shape
+    name, shape = runner.get_inputs()[0].name, runner.get_inputs()[0].shape
     if isinstance(shape[0], str):
-        result = runner.run(None, {"x": inputs.reshape(len(inputs), *shape[1:])})[0]
+        result = runner.run(None, {name: inputs.reshape(len(inputs), *shape[1:])})[0]
         return np.asarray(result).reshape(len(inputs), -1)
-    rows = [runner.run(None, {"x": row.reshape(shape)})[0] for row in inputs]
+    rows = [runner.run(None, {name: row.reshape(shape)})[0] for row in inputs]
     return np.asarray(rows).reshape(len(inputs), -1)
 
 
