@@ -166,6 +166,39 @@ def _maximum(call: QuantizedCall, x: Codes, taps: Taps, *, floats: bool) -> Tens
     return dequantized(pooled) if floats else pooled
 
 
+@SLIDING.rule("AveragePool", inputs=range(1, 2), attributes=f"{_POOL} count_include_pad")
+def _average_pool(call: QuantizedCall) -> Tensor:
+    return _average(call, plain(call, 0))
+
+
+@SLIDING.rule(
+    "QLinearAveragePool",
+    inputs=range(5, 6),
+    attributes=f"{_POOL} count_include_pad channels_last",
+    domains=(MICROSOFT,),
+)
+def _qlinear_average_pool(call: QuantizedCall) -> Tensor:
+    if call.node.integer("channels_last", 0):
+        call.node.refuse("has the channels last")
+    x = call.codes(0)
+    expect(call, x, 1, 2)
+    return rounded_sums(call, _average(call, x), call.format(3, 4), call.node.outputs[0])
+
+
+def _average(call: QuantizedCall, x: Codes) -> Sums:
+    """Sums in float of as many codes as each window holds, whoever executes them, in an order that is not known."""
+    kernel, pads = call.node.integers("kernel_shape"), call.node.integers("pads") or ()
+    if kernel is None:
+        call.node.fail("does not say the shape of its kernel")
+    if call.node.integer("count_include_pad", 0) and any(pads):
+        call.node.refuse("counts the padding, which is not read")
+    taps = _pool(call, x, _window(call, x, kernel))
+    counts = taps.inside.sum(axis=1)
+    ones = np.ones(taps.columns.shape[1], dtype=np.int64)
+    sums = _sums(call, x, taps, ones, tuple(Fraction(1, int(n)) for n in counts))
+    return replace(sums, in_float="averages are computed in float")
+
+
 @SLIDING.rule("GlobalAveragePool", inputs=range(1, 2))
 def _global_average_pool(call: QuantizedCall) -> Tensor:
     sums = _averaged(call, plain(call, 0))

@@ -18,7 +18,8 @@ from tests.support.quantized_onnx import Recipe, model, quantize_model
 class Image:
     """Two convolutions over 2 x 6 x 6, and what is between and after them."""
 
-    pool: str = ""  # "max" between the two, "average" after them
+    pool: str = ""  # "max" or "mean" between the two, "average" after them
+    pool_pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     activation: str = "Relu"
     group: int = 1
     pads: tuple[int, int, int, int] = (1, 1, 1, 1)
@@ -41,15 +42,16 @@ def image_model(image: Image) -> onnx.ModelProto:
     first = [constant("w0", 4, 2, 3, 3, scale=0.4), constant("b0", 4, scale=0.1)]
     x = add("Conv", ["x", *first], "z0", pads=list(image.pads), kernel_shape=[3, 3])
     x = add(image.activation, [x], "h0")
-    if image.pool == "max":
-        x = add("MaxPool", [x], "p0", kernel_shape=[2, 2], strides=[2, 2])
+    if image.pool in ("max", "mean"):
+        op = "MaxPool" if image.pool == "max" else "AveragePool"
+        x = add(op, [x], "p0", kernel_shape=[2, 2], strides=[2, 2], pads=list(image.pool_pads))
     second = [constant("w1", 6, 4 // image.group, 3, 3, scale=0.3), constant("b1", 6, scale=0.1)]
     x = add("Conv", [x, *second], "z1", group=image.group, strides=[2, 2], pads=[1, 1, 1, 1])
     x = add("Relu", [x], "h1")
     if image.pool == "average":
         x = add("GlobalAveragePool", [x], "p1")
     x = add("Flatten", [x], "flat")
-    size = {"max": (6, 2, 2), "average": (6,)}.get(image.pool, (6, 3, 3))
+    size = {"max": (6, 2, 2), "mean": (6, 2, 2), "average": (6,)}.get(image.pool, (6, 3, 3))
     last = [constant("w2", 3, prod(size), scale=0.3), constant("b2", 3, scale=0.1)]
     add("Gemm", [x, *last], "y", transB=1)
     return model(nodes, tensors, [None, 2, 6, 6], [None, 3])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qsmt.arith.fixed import Quantized
 from qsmt.frontend.align import aligned
 from qsmt.frontend.base import load_network
 from qsmt.frontend.runtimes import Runtime, remarks
@@ -143,6 +144,31 @@ def test_without_its_slack_a_hull_would_be_left(tmp_path: Path) -> None:
     found = executed(path, inputs, optimized=False)
     least, most = between(without_slack(network), inputs)
     assert np.count_nonzero((found < least) | (found > most)) > 0
+
+
+AVERAGES = {
+    "AveragePool": Image(pool="mean"),
+    "AveragePool, uneven windows": Image(pool="mean", pool_pads=(1, 1, 1, 1)),
+    "QLinearAveragePool": Image(pool="mean", quantized=QOPERATOR),
+}
+
+
+@pytest.mark.parametrize("image", AVERAGES.values(), ids=AVERAGES)
+def test_averages_stay_within_the_hull(image: Image, tmp_path: Path) -> None:
+    before, path = write_images(image, tmp_path)
+    network = load_network(path)
+    assert not network.is_exact
+    inputs = random_inputs(network, POINTS)
+    found = executed(path, inputs)
+    least, most = between(network, inputs)
+    assert np.count_nonzero((found < least) | (found > most)) == 0
+    kind = (
+        network.output.type.element
+    )  # averages of four codes in codes of their unit are often ties, and left open
+    assert isinstance(kind, Quantized)
+    assert (most - least).max() <= 20 * float(kind.scale)
+    pairs = zip(layers(aligned(load_network(before), network)), layers(network), strict=True)
+    assert all(a.pre.size == b.pre.size for a, b in pairs)
 
 
 def test_convolutions_in_float_stay_within_the_hull(tmp_path: Path) -> None:
