@@ -79,11 +79,12 @@ def noise_of(
 def _of_table(kind: Table, ratio: Fraction, limits: tuple[int, int]) -> tuple[Fraction, Fraction]:
     """The same of the accumulators that a table is about: its first, and every so many."""
     low, high = limits
+    p, q = ratio.as_integer_ratio()
     codes = [min(max(code, low), high) for code in kind.codes]
-    apart = [(code, code - (kind.first + i * kind.step) * ratio) for i, code in enumerate(codes)]
-    below = [d for code, d in apart if code < high]
-    above = [d for code, d in apart if code > low]
-    return min([*below, Fraction(0)]), max([*above, Fraction(0)])
+    apart = [(code, code * q - (kind.first + i * kind.step) * p) for i, code in enumerate(codes)]
+    least = min((over for code, over in apart if code < high), default=0)
+    most = max((over for code, over in apart if code > low), default=0)
+    return Fraction(min(least, 0), q), Fraction(max(most, 0), q)
 
 
 def _results(kinds: Sequence[RuntimeKind], limits: tuple[int, int], acc: int) -> IntArray:

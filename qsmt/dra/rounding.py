@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -62,7 +63,7 @@ class IntervalRounding(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RuntimeRounding:
     """The rule of a runtime's kernel, or that of each neuron: monotone, and exact on the integers of `reach`.
 
@@ -72,8 +73,12 @@ class RuntimeRounding:
     kinds: tuple[RuntimeKind, ...]
     reach: tuple[int, int]
 
+    @cached_property
+    def _rules(self) -> tuple[ArrayRule, ArrayRule]:
+        return stacked_bounds(self.kinds)
+
     def of_interval(self, values: Interval) -> Interval:
-        least, greatest = stacked_bounds(self.kinds)
+        least, greatest = self._rules
         return Interval(
             self._ends(np.ceil(values.lower), least), self._ends(np.floor(values.upper), greatest)
         )
