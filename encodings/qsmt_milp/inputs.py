@@ -92,7 +92,9 @@ def _code(builder: Builder, problem: Problem, *, i: int, x: Linear) -> Linear:
     window = Window(scaled - noise, scaled + noise, 1, ends[1] - noise, ends[0] + noise)
     crossed = ceil(ends[0] - noise) < low, floor(ends[1] + noise) > high
     code = builder.variable(code_name(i), low, high, integer=True)
-    confine(builder, code_name(i), value=code, window=window, bounds=(low, high), crossed=crossed)
+    confine(
+        builder, code_name(i), value=code, window=window, bounds=(low, high), crossed=crossed, integer=False
+    )
     return code
 
 

@@ -51,6 +51,7 @@ class Report:
     layers: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     reason: str | None = None
+    trust: tuple[str, ...] = ()  # what bounds rest on besides the analysis and the execution of points
     versions: Mapping[str, str] = field(default_factory=versions)
 
     @staticmethod
@@ -80,6 +81,7 @@ class Report:
             stages=result.stages,
             notes=notes,
             reason=result.reason,
+            trust=result.trust,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -93,7 +95,7 @@ class Report:
             "witness": _witness(self.verdict),
             "trust": list(self.verdict.trust)
             if isinstance(self.verdict, Verified)
-            else _replayed(self.verdict),
+            else [*_replayed(self.verdict), *self.trust],
             "stages": [
                 {"name": s.name, "seconds": round(s.seconds, 6), "summary": s.summary, **s.figures}
                 for s in self.stages
