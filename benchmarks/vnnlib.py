@@ -103,8 +103,8 @@ def by_onnxruntime(network: Path, found: Found) -> str:
     x = np.array([float(v) for v in found.inputs], dtype=np.float32).reshape(shape)
     outputs = [Fraction(float(v)) for v in np.ravel(session.run(None, {source.name: x})[0])]
     exact = found.outputs[0]
-    off = float(max(abs(a - b) for a, b in zip(outputs, exact, strict=True)))
-    largest = float(max(1, *map(abs, exact)))
+    off = max(float(abs(a - b)) for a, b in zip(outputs, exact, strict=True))
+    largest = max(1.0, *(abs(float(v)) for v in exact))
     return f"{'agrees' if off <= CLOSE * largest else 'DIFFERS'}, within {off:.1e}"
 
 

@@ -68,7 +68,7 @@ class _Bisection:
     ) -> None:
         assert loaded.ball is not None
         self._ball, self._problems = loaded.ball, [part.problem for part in loaded.parts]
-        self._options, self._watch = options, watch
+        self._options, self._watch, self._zero = options, watch, loaded.zero_point
         self._grid = self._problems[0].region.model is InputModel.GRID
         most = Fraction(int(self._ball.radius)) if self._grid else self._ball.radius
         self._most, self._gap = most, most / 1000 if gap is None else gap
@@ -117,10 +117,12 @@ class _Bisection:
         """What is left to try lies below this radius, and below any witness."""
         if isinstance(found.verdict, Falsified):
             witness = found.verdict.witness
-            size = min(size, self._ball.distance(witness.input))
+            shown = tuple(v + self._zero for v in witness.input)
+            size = min(size, self._ball.distance(shown))
             if self._broken is None or size < self._broken[0]:
                 self._broken = size, witness
         self._untried = min(self._untried, Fraction(-(-size // 1)) - 1 if self._grid else size)
 
     def _at(self, problem: Problem, size: Fraction) -> Problem:
-        return replace(problem, region=Region(problem.region.model, *self._ball.of(size)))
+        shown = Region(problem.region.model, *self._ball.of(size))
+        return replace(problem, region=shown.moved(-self._zero))

@@ -14,13 +14,14 @@ from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Format
 from qsmt.engine.check import CheckResult, check_all
 from qsmt.engine.investigation import Watch
 from qsmt.engine.load import quantized_in_bits
 from qsmt.engine.parts import Asking, Part, constraint
 from qsmt.engine.plan import Options
 from qsmt.errors import MalformedProblem
+from qsmt.frontend.align import aligned
 from qsmt.frontend.base import load_network
 from qsmt.frontend.combined import Cases, OutputInequality
 from qsmt.frontend.flags import Box
@@ -29,7 +30,7 @@ from qsmt.frontend.vnnlib_query import BoxCases, QueryFile, box_cases
 from qsmt.interp import quantized as integers
 from qsmt.interp import reference as reals
 from qsmt.ir.network import Network
-from qsmt.problem import INPUT_ROUNDING, InputModel, Region
+from qsmt.problem import InputModel, Region
 from qsmt.verdict import Falsified, Verified
 
 NEARLY = 0.95
@@ -110,8 +111,8 @@ def outputs(network: Network, x: Sequence[Fraction]) -> tuple[Fraction, ...]:
     if network.is_real:
         return reals.enclose(network, [tuple(x)]).middle[0]
     kind = network.input.type.element
-    assert isinstance(kind, Fixed)
-    return integers.run(network, [tuple(Fraction(kind.encode(v, INPUT_ROUNDING)) for v in x)])[0]
+    assert isinstance(kind, Format)
+    return integers.run(network, [tuple(Fraction(kind.read(v)) for v in x)])[0]
 
 
 def _solution(question: Question, x: tuple[Fraction, ...]) -> Found:
@@ -177,7 +178,8 @@ def _parts(
     if not first.is_real and not second.is_real:
         raise MalformedProblem("one of the two networks must be a float network", where="--network")
     swapped = not first.is_real
-    pair = (second, first) if swapped else (first, second)
+    real, other = (second, first) if swapped else (first, second)
+    pair = (real if other.is_real else aligned(real, other), other)
     return tuple(_continuous(box, *pair, swapped=swapped) for box in boxes)
 
 
@@ -189,7 +191,7 @@ def _of_one(network: Network, boxes: tuple[BoxCases, ...], *, bits: int | None) 
             raise MalformedProblem(f"@{network.name} is quantized already", where="--bits")
         network = quantized_in_bits(network, bits, _hull(boxes))
     kind = network.input.type.element
-    assert isinstance(kind, Fixed)
+    assert isinstance(kind, Format)
     return tuple(_codes(box, network, kind) for box in boxes)
 
 
@@ -201,10 +203,8 @@ def _continuous(box: BoxCases, first: Network, second: Network | None, *, swappe
     )
 
 
-def _codes(box: BoxCases, network: Network, kind: Fixed) -> Part:
-    lower, upper = (
-        tuple(Fraction(kind.encode(v, INPUT_ROUNDING)) for v in ends) for ends in (box.lower, box.upper)
-    )
+def _codes(box: BoxCases, network: Network, kind: Format) -> Part:
+    lower, upper = (tuple(Fraction(kind.read(v)) for v in ends) for ends in (box.lower, box.upper))
     asking = Asking(None, network, Region(InputModel.GRID, lower, upper), kind.scale)
     return constraint(_swapped(box.cases), asking, statement="no case of the query holds")
 

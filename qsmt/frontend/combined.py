@@ -19,17 +19,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations
-from math import lcm
+from math import gcd, lcm
 
 import numpy as np
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Format
 from qsmt.arith.real import ExactArray, FloatArray, IntArray, RealTensor, frozen
+from qsmt.arith.units import each
 from qsmt.claim import Inequality, OutputConstraint, Side
 from qsmt.errors import MalformedProblem
 from qsmt.ir.network import Network, layers
 from qsmt.ir.ops import Affine, Const, Value
-from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, Channels, Real, TensorType
 from qsmt.ir.verify import accumulator_range, verify
 
 Terms = tuple[tuple[int, Fraction], ...]
@@ -235,66 +236,76 @@ def _fused_reals(last: Affine, rows: Sequence[Row]) -> Affine:
 
 def _fused_codes(network: Network, last: Affine, rows: Sequence[Row]) -> Affine:
     acc, x = last.out.type.element, last.x.type.element
-    if (
-        not isinstance(acc, Accumulator)
-        or not isinstance(x, Fixed)
-        or acc.overflow is AccumulatorOverflow.WRAP
-    ):
+    if not isinstance(acc, Accumulator) or acc.overflow is AccumulatorOverflow.WRAP:
         raise MalformedProblem(f"the outputs of @{network.name} may wrap around, so they cannot be combined")
-    matrix = np.array([[int(row.get(i, 0)) for i in range(last.out.size)] for row in rows], dtype=object)
-    weight = _codes(last.weight, matrix @ last.weight.codes.astype(object))
-    bias = _codes(last.bias, matrix @ last.bias.codes.astype(object))
-    out = Value(last.out.name, TensorType((len(rows),), acc))
-    return _wide_enough(Affine(out, last.x, weight, bias), acc, x)
+    assert isinstance(x, Format)
+    units = each(acc.units, last.out.size)
+    unit = _divisor(units)
+    multiples = np.array([int(u / unit) for u in units], dtype=object)
+    matrix, (weight, bias) = _matrix(rows, last.out.size) * multiples, last.integers
+    codes = matrix @ weight, matrix @ bias
+    return _on_codes(last.out.name, last.x, codes, unit=unit, names=(last.weight.name, last.bias.name))
 
 
 def _appended(network: Network, rows: Sequence[Row]) -> Network:
     """One more affine op behind the network's output."""
     y = network.output
-    out = Value(f"{y.name}.rows", TensorType((len(rows),), Real()))
+    name = f"{y.name}.rows"
     if network.is_real:
+        out = Value(name, TensorType((len(rows),), Real()))
         values = [row.get(i, Fraction(0)) for row in rows for i in range(y.size)]
         weight = _reals(f"{y.name}.weight", values, (len(rows), y.size))
         bias = _reals(f"{y.name}.bias", [Fraction(0)] * len(rows), (len(rows),))
         return replace(network, ops=(*network.ops, Affine(out, y, weight, bias)))
     kind = y.type.element
-    if not isinstance(kind, Fixed):
+    if not isinstance(kind, Format):
         raise MalformedProblem(
             f"the outputs of @{network.name} are no codes of a format, so they cannot be combined"
         )
-    matrix = np.array([[int(row.get(i, 0)) for i in range(y.size)] for row in rows], dtype=object)
-    empty = Const(
-        f"{y.name}.weight", TensorType(matrix.shape, Fixed(True, 1, 0)), np.zeros(matrix.shape, np.int64)
-    )
-    zeros = Const(
-        f"{y.name}.bias", TensorType((len(rows),), Fixed(True, 1, kind.frac)), np.zeros(len(rows), np.int64)
-    )
-    acc = Accumulator(2, kind.scale)
-    weight = replace(_codes(empty, matrix), name=empty.name)
-    made = Affine(Value(out.name, TensorType((len(rows),), acc)), y, weight, zeros)
-    return replace(network, ops=(*network.ops, _wide_enough(made, acc, kind)))
+    codes = _matrix(rows, y.size), np.zeros(len(rows), dtype=object)
+    names = f"{y.name}.weight", f"{y.name}.bias"
+    return replace(network, ops=(*network.ops, _on_codes(name, y, codes, unit=kind.scale, names=names)))
 
 
-def _wide_enough(op: Affine, acc: Accumulator, x: Fixed) -> Affine:
-    """The op with an accumulator of as many bits as its results need."""
-    low, high = accumulator_range(op, x.min, x.max)
-    bits = max((-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0) + 1
-    wide = replace(acc, bits=max(bits, 2))
-    return replace(op, out=Value(op.out.name, TensorType(op.out.type.shape, wide)))
+def _matrix(rows: Sequence[Row], size: int) -> ExactArray:
+    return np.array([[int(row.get(i, 0)) for i in range(size)] for row in rows], dtype=object)
 
 
-def _codes(like: Const, data: ExactArray) -> Const:
-    """Integers as codes of the unit of `like`, in the least format that holds them."""
-    kind = like.type.element
-    assert isinstance(kind, Fixed)
+def _divisor(units: Iterable[Fraction]) -> Fraction:
+    """The largest number of which all are multiples."""
+    found = list(units)
+    over = lcm(*(u.denominator for u in found))
+    return Fraction(gcd(*(int(u * over) for u in found)), over)
+
+
+def _on_codes(
+    name: str, x: Value, codes: tuple[ExactArray, ExactArray], *, unit: Fraction, names: tuple[str, str]
+) -> Affine:
+    """The op that makes these sums of the codes of x, each in the same unit, with as many bits as that needs."""
+    kind = x.type.element
+    assert isinstance(kind, Format)
+    rows = len(codes[0])
+    weight = _codes(names[0], codes[0], unit / kind.scale)
+    bias = _codes(names[1], codes[1], unit)
+
+    def made(bits: int) -> Affine:
+        return Affine(Value(name, TensorType((rows,), Accumulator(bits, unit))), x, weight, bias)
+
+    low, high = accumulator_range(made(2), kind.min, kind.max)
+    return made(max((-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0, 1) + 1)
+
+
+def _codes(name: str, data: ExactArray, unit: Fraction) -> Const:
+    """Integers as codes of one unit, in the least width that holds them."""
     widest = max((abs(int(v)) for v in data.ravel()), default=0)
     bits = widest.bit_length() + 1
     if bits > MAX_CODE_BITS:
         raise MalformedProblem(
             f"the property's numbers make weights of {bits} bits, more than {MAX_CODE_BITS}"
         )
-    codes: IntArray = frozen(data.astype(np.int64))
-    return Const(f"{like.name}.rows", TensorType(tuple(data.shape), Fixed(True, bits, kind.frac)), codes)
+    held: IntArray = frozen(data.astype(np.int64))
+    kind = Channels(bits, (unit,) * data.shape[0])
+    return Const(f"{name}.rows", TensorType(tuple(data.shape), kind), held)
 
 
 def _reals(name: str, values: Sequence[Fraction], shape: tuple[int, ...]) -> Const:

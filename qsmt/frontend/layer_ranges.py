@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Format
 from qsmt.arith.requantize import Requantization, staircase
+from qsmt.arith.runtime_kinds import Hull, Table
+from qsmt.arith.units import each
 from qsmt.errors import MalformedProblem
 from qsmt.frontend.combined import Cases, OutputInequality
 from qsmt.ir.network import Layer, Network, layers
@@ -33,6 +35,10 @@ class LayerProperty:
     cases: Cases
 
 
+Ends = list[tuple[int, int]]
+"""The sums from which on a neuron is outside, each with its side: upwards (1) or downwards (-1)."""
+
+
 def no_overflow(network: Network, chosen: tuple[int, ...] | None) -> tuple[LayerProperty, ...]:
     """One property per chosen layer.
 
@@ -42,8 +48,8 @@ def no_overflow(network: Network, chosen: tuple[int, ...] | None) -> tuple[Layer
     found = []
     for index, layer in _chosen(network, chosen):
         kind = _accumulator(network, layer)
-        ends = (Fraction(kind.max + 1), 1), (Fraction(kind.min - 1), -1)
-        found.append(_property(network, index, layer, [(v * kind.scale, side) for v, side in ends]))
+        ends: Ends = [(kind.max + 1, 1), (kind.min - 1, -1)]
+        found.append(_property(network, index, layer, [ends] * layer.pre.size))
     return tuple(found)
 
 
@@ -51,15 +57,15 @@ def no_saturation(network: Network, chosen: tuple[int, ...] | None) -> tuple[Lay
     """One property per chosen layer that requantizes; an exact output layer has nothing to saturate.
 
     Raises:
-        MalformedProblem: there is no such layer, or none that requantizes.
+        MalformedProblem: there is no such layer, or none that requantizes by a monotone rule.
     """
     found = []
     for index, layer in _chosen(network, chosen):
-        kind, rule = _accumulator(network, layer), _rule(layer)
-        if rule is not None:
-            low, high = accumulator_range(layer.affine, *_ends(layer))
-            ends = [(v * kind.scale, side) for v, side in _saturating(rule, low, high)]
-            found.append(_property(network, index, layer, ends))
+        rules = _rules(network, layer)
+        if rules is not None:
+            low, high = accumulator_range(layer.affine, *_codes(layer))
+            ends = {rule: list(_saturating(rule, low, high)) for rule in set(rules)}
+            found.append(_property(network, index, layer, [ends[rule] for rule in rules]))
         elif chosen is not None:
             raise MalformedProblem(
                 f"layer {index} of @{network.name} does not requantize, so nothing saturates"
@@ -86,18 +92,24 @@ def _accumulator(network: Network, layer: Layer) -> Accumulator:
     return kind
 
 
-def _ends(layer: Layer) -> tuple[int, int]:
+def _codes(layer: Layer) -> tuple[int, int]:
+    """The least and the greatest code that the layer can read."""
     kind = layer.affine.x.type.element
-    assert isinstance(kind, Fixed)
+    assert isinstance(kind, Format)
     return kind.min, kind.max
 
 
-def _rule(layer: Layer) -> Requantization | None:
-    return next((op.rule for op in layer.activation if isinstance(op, Requantize)), None)
+def _rules(network: Network, layer: Layer) -> tuple[Requantization, ...] | None:
+    """The rule of each neuron that rounds the layer's sums; None if they are not rounded."""
+    found = next((op.rules for op in layer.activation if isinstance(op, Requantize)), None)
+    if found is not None and any(isinstance(rule.kind, Table | Hull) for rule in found):
+        what = f"%{layer.post.name} of @{network.name} is no rounding with one result, so nothing is said of saturation"
+        raise MalformedProblem(what)
+    return found
 
 
-def _saturating(rule: Requantization, low: int, high: int) -> Iterator[tuple[Fraction, int]]:
-    """From which sums on, upwards and downwards, the rounded result is outside the format."""
+def _saturating(rule: Requantization, low: int, high: int) -> Iterator[tuple[int, int]]:
+    """From which sums of [low, high] on, upwards and downwards, the rounded result is outside the format."""
     least, greatest = rule.target.min, rule.target.max
 
     def beyond(acc: int) -> int:
@@ -107,24 +119,21 @@ def _saturating(rule: Requantization, low: int, high: int) -> Iterator[tuple[Fra
         return int(rule.unbounded(acc) >= least)
 
     first = staircase(beyond, low, high)
-    if first.first:
-        yield Fraction(low), 1
-    elif first.thresholds:
-        yield Fraction(first.thresholds[0]), 1
-    if rule.target.signed:
+    # out of reach, if there is none: a layer that cannot saturate is proved like any other
+    yield (low if first.first else first.thresholds[0] if first.thresholds else high + 1), 1
+    if least < 0:
         last = staircase(above, low, high)
         if not last.first:
-            yield Fraction(last.thresholds[0] - 1 if last.thresholds else high), -1
-    if not first.first and not first.thresholds:
-        yield Fraction(high + 1), 1  # out of reach: a layer that cannot saturate is proved like any other
+            yield (last.thresholds[0] - 1 if last.thresholds else high), -1
 
 
-def _property(network: Network, index: int, layer: Layer, ends: list[tuple[Fraction, int]]) -> LayerProperty:
-    """Each neuron's sum reaches no end; `ends` are values of the accumulator, with the side on which it ends."""
+def _property(network: Network, index: int, layer: Layer, ends: list[Ends]) -> LayerProperty:
+    """No neuron's sum reaches one of its ends."""
+    units = each(_accumulator(network, layer).units, layer.pre.size)
     cases = tuple(
-        (OutputInequality.of({}, {i: Fraction(side)}, side * end, strict=False),)
-        for i in range(layer.pre.size)
-        for end, side in ends
+        (OutputInequality.of({}, {i: Fraction(side)}, side * end * unit, strict=False),)
+        for i, (of_neuron, unit) in enumerate(zip(ends, units, strict=True))
+        for end, side in of_neuron
     )
     return LayerProperty(index, _cut(network, layer), cases)
 
@@ -132,11 +141,11 @@ def _property(network: Network, index: int, layer: Layer, ends: list[tuple[Fract
 def _cut(network: Network, layer: Layer) -> Network:
     """The network up to the affine op of a layer, whose accumulator holds every sum."""
     position = network.ops.index(layer.affine)
-    low, high = accumulator_range(layer.affine, *_ends(layer))
+    low, high = accumulator_range(layer.affine, *_codes(layer))
     kind = layer.pre.type.element
     assert isinstance(kind, Accumulator)
     bits = max((-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0) + 1
-    wide = Accumulator(max(bits, 2), kind.scale, AccumulatorOverflow.EXACT)
+    wide = Accumulator(max(bits, 2), kind.units, AccumulatorOverflow.EXACT)
     out = Value(layer.pre.name, TensorType(layer.pre.type.shape, wide))
     last: Affine = replace(layer.affine, out=out)
     return verify(replace(network, ops=(*network.ops[:position], last)))

@@ -51,17 +51,12 @@ from qsmt.errors import MalformedProblem
 from qsmt.frontend.formats import AUTO, Auto, FixedPointScheme, FormatSpec
 from qsmt.frontend.processing import KEYS, Processing, each, numbers, read_processing
 from qsmt.frontend.property_table import Asked, read_property
+from qsmt.frontend.runtimes import Runtime
 from qsmt.frontend.toml_table import Table, read_toml, shown
 from qsmt.problem import InputModel, Region
 
 SCHEMA = "qsmt.problem/1"
 FORMATS = ("input", "weights", "bias", "hidden", "output")
-
-
-class Runtime(StrEnum):
-    """Whose integer arithmetic a quantized model file is read with."""
-
-    ONNXRUNTIME = "onnxruntime"
 
 
 class Scheme(StrEnum):

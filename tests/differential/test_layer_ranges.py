@@ -53,7 +53,7 @@ def in_range(layer: Layer, acc: int) -> bool:
 def unsaturated(layer: Layer, acc: int) -> bool:
     rule = next(op.rule for op in layer.activation if isinstance(op, Requantize))
     code, target = rule.unbounded(acc), rule.target
-    return code <= target.max and (code >= target.min or not target.signed)
+    return code <= target.max and (code >= target.min or target.min == 0)
 
 
 def asked(problem: Problem, kind: PropertyKind) -> tuple[Part, ...]:
@@ -100,9 +100,8 @@ def test_both_encodings_decide_them_too() -> None:
 def test_an_end_that_is_off_by_one_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     real = layer_ranges._property
 
-    def off(network: Any, index: int, layer: Layer, ends: Any) -> Any:
-        unit = layer.pre.type.element.scale  # type: ignore[union-attr]
-        return real(network, index, layer, [(v + side * unit, side) for v, side in ends])
+    def off(network: Any, index: int, layer: Layer, ends: list[layer_ranges.Ends]) -> Any:
+        return real(network, index, layer, [[(v + side, side) for v, side in one] for one in ends])
 
     monkeypatch.setattr(layer_ranges, "_property", off)
     pairs = (

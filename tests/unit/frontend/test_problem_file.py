@@ -17,12 +17,12 @@ from qsmt.frontend.problem_file import (
     Deployed,
     ProblemFile,
     QuantizeHere,
-    Runtime,
     SecondFloat,
     read_problem_file,
 )
 from qsmt.frontend.processing import Processing
 from qsmt.frontend.property_table import AskedBound
+from qsmt.frontend.runtimes import Runtime
 from qsmt.problem import InputModel, Region
 from tests.support.problem_files import BOUND, ENDS, QUANTIZED, SCALE, VALID_PROBLEM
 
