@@ -64,11 +64,15 @@ def _root(
     context: typer.Context,
     *,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    name: Annotated[bool, typer.Option("--name", help="Show the name and exit.")] = False,
 ) -> None:
     if version:
         from importlib.metadata import version as version_of
 
         sys.stdout.write(f"qsmt {version_of('qsmt')}\n")
+        raise typer.Exit
+    if name:
+        sys.stdout.write("qsmt\n")
         raise typer.Exit
     if context.invoked_subcommand is None:
         sys.stdout.write(context.get_help() + "\n")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from qsmt.claim import Inequality, OutputConstraint
 from qsmt.dra.analysis import analyze_region
 from qsmt.encoding import Query, load
 from qsmt.engine import measures
+from qsmt.engine.alarm import write_problem
 from qsmt.engine.check import check
 from qsmt.engine.dispatch import open_queries
+from qsmt.engine.load import load_problem
 from qsmt.engine.plan import Options
 from qsmt.facts import Interval
 from qsmt.frontend import combined, property_kinds
@@ -67,11 +70,18 @@ def test_a_margin_is_met_or_missed_by_its_definition() -> None:
     found = [
         (made.holds, wrong(made))
         for seed in range(16)
-        for margin in (F(0), F(1, 16), F(1, 2))
+        for margin in (F(0), F(1, 16), F(1, 2), F(1), F(2))
         for made in (agreement(seed, margin), *(robust(seed, which, margin) for which in Which))
     ]
     assert not any(mistaken for _, mistaken in found)
     assert 20 < sum(holds for holds, _ in found) < len(found) - 20
+
+
+def test_a_constraint_survives_being_written_down(tmp_path: Path) -> None:
+    """What an alarm leaves behind is the problem itself."""
+    for seed in range(12):
+        made = example(seed).problem
+        assert load_problem(write_problem(made, tmp_path)).problem.sha256 == made.sha256
 
 
 def test_a_falsified_constraint_shows_an_input_where_the_case_holds() -> None:

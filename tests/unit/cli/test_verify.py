@@ -176,6 +176,10 @@ def test_supports_answers_every_capability(capsys: Capture) -> None:
     assert qsmt(capsys, "supports", "--multiple-inputs-output-theories").out == "SIO\n"
 
 
+def test_the_solver_says_its_name(capsys: Capture) -> None:
+    assert qsmt(capsys, "--name").out == "qsmt\n"
+
+
 @pytest.mark.parametrize("flags", [(), ("--vnnlib-versions", "--onnx-operators")])
 def test_supports_takes_exactly_one(flags: tuple[str, ...], capsys: Capture) -> None:
     ran = qsmt(capsys, "supports", *flags)
