@@ -26,9 +26,7 @@ from qsmt.frontend.property_table import (
     PropertyKind,
     Which,
 )
-from qsmt.interp import quantized as integers
-from qsmt.interp import reference as reals
-from qsmt.interp.replay import replay
+from qsmt.interp.replay import enclosed, replay
 from qsmt.ir.network import Network
 from qsmt.problem import InputModel, Problem, Region
 
@@ -68,10 +66,8 @@ class Part:
 
 
 def _outputs(network: Network, x: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
-    """Exact; or, behind a tanh or sigmoid, the middle of a tiny interval."""
-    if not network.is_real:
-        return integers.run(network, [x])[0]
-    return reals.enclose(network, [x]).middle[0]
+    """Exact; or, where they are only known to lie in an interval, its middle."""
+    return enclosed(network, [x]).middle[0]
 
 
 def parts_of(asked: Asked, asking: Asking) -> tuple[Part, ...]:

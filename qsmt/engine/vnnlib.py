@@ -27,8 +27,7 @@ from qsmt.frontend.combined import Cases, OutputInequality
 from qsmt.frontend.flags import Box
 from qsmt.frontend.vnnlib import read_query
 from qsmt.frontend.vnnlib_query import BoxCases, QueryFile, box_cases
-from qsmt.interp import quantized as integers
-from qsmt.interp import reference as reals
+from qsmt.interp.replay import enclosed
 from qsmt.ir.network import Network
 from qsmt.problem import InputModel, Region
 from qsmt.verdict import Falsified, Verified
@@ -101,18 +100,23 @@ def answer(question: Question, options: Options, watch: Watch | None = None) -> 
         return Found(Answer.UNSAT, result=result)
     if isinstance(result.verdict, Falsified):
         x = _real_input(question, index, result.verdict.witness.input)
+        if x is None:
+            return Found(
+                Answer.UNKNOWN, reason="no real input of the box is read as the codes of the violation"
+            )
         return replace(_solution(question, x), result=result)
     late = time.monotonic() - begun >= NEARLY * options.timeout_s
     return Found(Answer.TIMED_OUT if late else Answer.UNKNOWN, reason=result.verdict.reason, result=result)
 
 
 def outputs(network: Network, x: Sequence[Fraction]) -> tuple[Fraction, ...]:
-    """What a network makes of a real input, exactly: the values that its outputs stand for."""
-    if network.is_real:
-        return reals.enclose(network, [tuple(x)]).middle[0]
+    """What a network makes of a real input: the values that its outputs stand for."""
+    return enclosed(network, [_read(network, x)]).middle[0]
+
+
+def _read(network: Network, x: Sequence[Fraction]) -> tuple[Fraction, ...]:
     kind = network.input.type.element
-    assert isinstance(kind, Format)
-    return integers.run(network, [tuple(Fraction(kind.read(v)) for v in x)])[0]
+    return tuple(Fraction(kind.read(v)) if isinstance(kind, Format) else v for v in x)
 
 
 def _solution(question: Question, x: tuple[Fraction, ...]) -> Found:
@@ -127,13 +131,14 @@ def _run(question: Question) -> tuple[Network, ...]:
     return question.networks
 
 
-def _real_input(question: Question, index: int, x: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
-    """The input of the query that a witness of a part stands for."""
+def _real_input(question: Question, index: int, x: tuple[Fraction, ...]) -> tuple[Fraction, ...] | None:
+    """The input of the query that a witness of a part stands for; None if it is read as something else."""
     problem, box = question.parts[index].problem, question.boxes[index]
     if problem.region.model is InputModel.CONTINUOUS:
         return x
     ends = zip(x, box.lower, box.upper, strict=True)
-    return tuple(min(max(problem.input_scale * code, low), high) for code, low, high in ends)
+    found = tuple(min(max(problem.input_scale * code, low), high) for code, low, high in ends)
+    return found if _read(problem.quantized, found) == x else None
 
 
 # --- networks -----------------------------------------------------------------------------------------------

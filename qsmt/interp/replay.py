@@ -68,14 +68,15 @@ class Execution:
 def replay(problem: Problem, points: Sequence[tuple[Fraction, ...]]) -> list[Execution]:
     """Execute both networks exactly at each point, whether or not it lies in the region."""
     ours = reference.enclose(problem.reference, [problem.reference_input(x) for x in points])
-    theirs = _run(problem.quantized, [problem.quantized_input(x) for x in points])
+    theirs = enclosed(problem.quantized, [problem.quantized_input(x) for x in points])
     outputs = zip(points, ours.middle, theirs.middle, strict=True)
     found = [Execution(x, r, q, claim=problem.claim) for x, r, q in outputs]
     radii = _sums(ours.radius, theirs.radius)
     return found if radii is None else [replace(e, radius=r) for e, r in zip(found, radii, strict=True)]
 
 
-def _run(network: Network, points: Sequence[tuple[Fraction, ...]]) -> Enclosed:
+def enclosed(network: Network, points: Sequence[tuple[Fraction, ...]]) -> Enclosed:
+    """What a network computes at what it reads: exactly, or between rationals."""
     return (reference.enclose if network.is_real else quantized.enclose)(network, points)
 
 
