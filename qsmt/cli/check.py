@@ -62,6 +62,8 @@ def command(
     with watcher(quiet=quiet, verbose=verbose) as watch:
         index, result = check_all([part.problem for part in loaded.parts], options, watch)
     origin = source.as_json() | ({"part": index} if index else {})
-    report = Report.of_check(result, source=origin, notes=notes(loaded), part=loaded.parts[index])
+    report = Report.of_check(
+        result, source=origin, notes=notes(loaded), part=loaded.decided(index, result.verdict)
+    )
     emit(report, as_json=json, file=output)
     raise typer.Exit(exit_code(result.verdict))

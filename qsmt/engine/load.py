@@ -36,6 +36,7 @@ from qsmt.frontend.toml_table import shown
 from qsmt.ir.network import Network
 from qsmt.ir.types import ElementType
 from qsmt.problem import ErrorBound, InputModel, Problem, Region
+from qsmt.verdict import Verdict, Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,13 @@ class Loaded:
     sources: tuple[Path, ...]
     ball: Ball | None = None
     zero_point: int = 0  # by which the codes of a grid, as the file gives them, are more than x
+
+    def decided(self, index: int, verdict: Verdict) -> Part:
+        """What a verdict is about: a part, or what all of them claim if all are verified."""
+        part = self.parts[index]
+        if not isinstance(verdict, Verified) or len(self.parts) == 1:
+            return part
+        return replace(part, statement="; ".join(p.statement or "" for p in self.parts))
 
     @property
     def problem(self) -> Problem:

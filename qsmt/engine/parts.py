@@ -82,10 +82,10 @@ def parts_of(asked: Asked, asking: Asking) -> tuple[Part, ...]:
         case AskedBound():
             claim = _claim(asked, asking)
             return (
-                constraint(_bound_cases(claim), asking, statement="|quantized - reference| within its bound"),
+                constraint(_bound_cases(claim), asking, statement="every difference is within its bound"),
             )
         case AskedConstraint(cases=cases):
-            return (constraint(cases, asking, statement="the output constraint"),)
+            return (constraint(cases, asking, statement="every output constraint holds"),)
         case AskedAgreement(margin=margin):
             cases = top_1_agreement(_both(asking)[0].output.size, margin)
             said = f"both networks prefer the same output wherever the reference does by more than {margin}"

@@ -13,7 +13,7 @@ from qsmt.report.model import number, versions
 
 def render(found: RadiusResult, part: Part) -> str:
     """A few lines of text."""
-    claim = part.statement or "|quantized - reference| within its bound"
+    claim = part.statement or "every difference is within its bound"
     if found.verified is None:
         lines = [f"RADIUS  none: not verified at the centre that {claim}"]
     else:

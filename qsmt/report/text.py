@@ -170,7 +170,7 @@ def _outputs(report: Report) -> Table:
             (f"≤ {exact(bound)}" if case else exact(bound)) if asked else _gap(found),
         )
     if len(report.outputs) > SHOWN:
-        table.add_row("…", f"{len(report.outputs)} outputs in all", "", "")
+        table.add_row("…", f"{len(report.outputs)} {'cases' if case else 'outputs'} in all", "", "")
     return table
 
 

@@ -249,9 +249,19 @@ def test_a_property_that_does_not_fit_is_refused(
     assert ran.code == 2 and said in ran.err and ran.err.count("\n") == 1
 
 
-def test_bound_is_for_error_bounds(folder: Path, capsys: Capture) -> None:
-    ran = qsmt(capsys, "bound", problem(folder, 'kind = "top-1-agreement"\n'))
+@pytest.mark.parametrize("command", ["bound", "crosscheck"])
+def test_some_commands_are_for_error_bounds(command: str, folder: Path, capsys: Capture) -> None:
+    ran = qsmt(capsys, command, problem(folder, 'kind = "top-1-agreement"\n'))
     assert ran.code == 2 and "is no error bound" in ran.err
+
+
+def test_layers_are_named_together_where_all_are_verified(folder: Path, capsys: Capture) -> None:
+    path = problem(folder, 'kind = "no-overflow"\n')
+    ran = qsmt(capsys, "check", path)
+    assert ran.out.startswith(
+        "VERIFIED  nothing overflows in layer 0; nothing overflows in layer 1, for every"
+    )
+    assert "made of 2 problems" in qsmt(capsys, "analyze", path).err
 
 
 def test_radius(folder: Path, capsys: Capture) -> None:
