@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from os import PathLike
 from pathlib import Path
 from typing import assert_never
 
@@ -56,12 +57,13 @@ class _OtherSide:
 # --- the problem file -----------------------------------------------------------------------------------
 
 
-def load_problem(path: Path) -> Loaded:
+def load_problem(path: str | PathLike[str]) -> Loaded:
     """The problem that a file states.
 
     Raises:
         InputError: one line with the file and the key, or the network file, and what is wrong there.
     """
+    path = Path(path)
     file = read_problem_file(path)
     reference, second = _networks(file.reference, file.quantized.network)
     with _located(str(path)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,13 @@ class Source:
             raise MalformedProblem(
                 "a problem file was given together with other files", where=file, hint="give one file"
             )
+
+
+def one_each(source: Source) -> tuple[Source, ...]:
+    """Several problem files are a problem each; anything else is one problem."""
+    if len(source.files) < 2 or any(path.suffix.lower() != ".toml" for path in source.files):
+        return (source,)
+    return tuple(replace(source, files=(path,)) for path in source.files)
 
 
 def notes(report: QuantizationReport | None) -> tuple[str, ...]:

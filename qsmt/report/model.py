@@ -13,6 +13,7 @@ from typing import Any
 from qsmt.engine.bound import BoundResult
 from qsmt.engine.check import CheckResult
 from qsmt.engine.investigation import OutputRange, Stage
+from qsmt.facts import Facts
 from qsmt.problem import Problem
 from qsmt.verdict import Falsified, Unknown, Verdict, Verified, name
 
@@ -39,7 +40,7 @@ def versions() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one run of one command found about one problem."""
+    """What one run of one command found about one problem; `title` is what people call the problem."""
 
     command: str
     problem: Problem
@@ -51,6 +52,8 @@ class Report:
     layers: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     reason: str | None = None
+    title: str = ""
+    facts: Facts | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
 
     @staticmethod
@@ -66,6 +69,7 @@ class Report:
             stages=result.stages,
             notes=notes,
             reason=result.verdict.reason if isinstance(result.verdict, Unknown) else None,
+            facts=result.facts,
         )
 
     @staticmethod
@@ -81,6 +85,11 @@ class Report:
             notes=notes,
             reason=result.reason,
         )
+
+    @property
+    def label(self) -> str:
+        """The title; or else the digest of the problem."""
+        return self.title or f"problem {self.problem.sha256[:16]}"
 
     def as_json(self) -> dict[str, Any]:
         """The fixed JSON form (docs/cli.md), plus `source` and `notes`; `layers` where there are any."""

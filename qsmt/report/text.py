@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from math import isfinite
 from typing import Any, assert_never
 
 from rich import box
@@ -23,6 +24,14 @@ from qsmt.verdict import Falsified, Unknown, Verdict, Verified, Witness
 SHOWN = 12
 """Rows of a table, or numbers of a vector, that are shown before "..."."""
 
+WORDS = {
+    Verified: ("VERIFIED", "bold green"),
+    Falsified: ("FALSIFIED", "bold red"),
+    Unknown: ("UNKNOWN", "bold yellow"),
+    type(None): ("BOUND", "bold green"),
+}
+"""Verdicts in a table, and how they are coloured."""
+
 TRUST = {
     "dra": "the difference analysis, rounded outward throughout",
     "enumeration": "both networks run on every point of the grid that analysis left",
@@ -34,12 +43,43 @@ TRUST = {
 
 def render(report: Report, *, color: bool = False, width: int = 100) -> str:
     """The report as text; `color` adds terminal colours."""
+    return _printed(Group(*_blocks(report)), color=color, width=width)
+
+
+def _printed(block: RenderableType, *, color: bool, width: int) -> str:
     console = Console(
         width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
     )
     with console.capture() as capture:
-        console.print(Group(*_blocks(report)))
+        console.print(block)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def render_all(reports: Sequence[Report], *, color: bool = False, width: int = 100) -> str:
+    """One report as it is; several as a table, and then what was found about those that are not proved."""
+    if len(reports) == 1:
+        return render(reports[0], color=color, width=width)
+    unproved = [report for report in reports if not isinstance(report.verdict, Verified)]
+    found = [f"{report.label}\n{render(report, color=color, width=width)}" for report in unproved]
+    return "\n".join([_printed(_summary(reports), color=color, width=width), *found])
+
+
+def _summary(reports: Sequence[Report]) -> Table:
+    """One row per problem."""
+    table = _table("problem", "verdict", "certified", "witnessed", "seconds", "rests on")
+    for report in reports:
+        certified, reached = magnitudes(report)
+        word, style = WORDS[type(report.verdict)]
+        trust = ", ".join(report.verdict.trust) if isinstance(report.verdict, Verified) else ""
+        table.add_row(report.label, Text(word, style), certified, reached, f"{report.seconds:.2f}", trust)
+    return table
+
+
+def magnitudes(report: Report) -> tuple[str, str]:
+    """The largest difference of any output that is possible, and that is reached ("" if none was tried)."""
+    certified = max(max(-found.certified[0], found.certified[1]) for found in report.outputs)
+    reached = max(max(-found.reached[0], found.reached[1]) for found in report.outputs)
+    return upper(certified), near(reached) if isfinite(reached) else ""
 
 
 def _blocks(report: Report) -> Iterator[RenderableType]:
