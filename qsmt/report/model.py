@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from typing import Any
 
+from qsmt.dra.attribution import Attribution
 from qsmt.engine.bound import BoundResult
 from qsmt.engine.check import CheckResult
 from qsmt.engine.investigation import OutputRange, Stage
@@ -54,6 +55,7 @@ class Report:
     reason: str | None = None
     title: str = ""
     facts: Facts | None = None
+    attributions: tuple[Attribution, ...] = ()
     versions: Mapping[str, str] = field(default_factory=versions)
 
     @staticmethod
@@ -92,7 +94,7 @@ class Report:
         return self.title or f"problem {self.problem.sha256[:16]}"
 
     def as_json(self) -> dict[str, Any]:
-        """The fixed JSON form (docs/cli.md), plus `source` and `notes`; `layers` where there are any."""
+        """The fixed JSON form (docs/cli.md), plus what there is of `source`, `notes`, `layers`, `attribution`."""
         found: dict[str, Any] = {
             "schema": SCHEMA,
             "command": self.command,
@@ -113,7 +115,11 @@ class Report:
             "source": dict(self.source),
             "notes": list(self.notes),
         }
-        return {**found, "layers": [dict(layer) for layer in self.layers]} if self.layers else found
+        if self.layers:
+            found["layers"] = [dict(layer) for layer in self.layers]
+        if self.attributions:
+            found["attribution"] = [_attribution(a) for a in self.attributions]
+        return found
 
 
 def number(value: Fraction) -> int | float | str:
@@ -132,6 +138,12 @@ def _output(found: OutputRange) -> dict[str, Any]:
     reached = None if pair is None else list(map(float, pair))
     certified = [end if isfinite(end) else None for end in found.certified]
     return {"index": found.index, "certified": certified, "witnessed": reached}
+
+
+def _attribution(found: Attribution) -> dict[str, Any]:
+    parts = [{"layer": p.layer, "cause": p.cause.value, "amount": p.amount} for p in found.parts]
+    end = "upper" if found.side > 0 else "lower"
+    return {"output": found.output, "end": end, "certified": found.certified, "parts": parts}
 
 
 def _witness(verdict: Verdict | None) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from qsmt.arith.fixed import Fixed
 from qsmt.arith.outward import float_down, float_up
+from qsmt.dra.attribution import Attribution, Cause
 from qsmt.engine.investigation import OutputRange
 from qsmt.problem import Problem
 from qsmt.report.decimal import exact, lower, near, upper
@@ -31,6 +32,8 @@ WORDS = {
     type(None): ("BOUND", "bold green"),
 }
 """Verdicts in a table, and how they are coloured."""
+
+END = {1: "upper end", -1: "lower end"}
 
 TRUST = {
     "dra": "the difference analysis, rounded outward throughout",
@@ -92,6 +95,8 @@ def _blocks(report: Report) -> Iterator[RenderableType]:
     yield _indented(_outputs(report))
     if report.layers:
         yield _indented(_layers(report.layers))
+    if report.attributions:
+        yield _indented(_attribution(max(report.attributions, key=lambda found: found.certified)))
     if report.stages:
         yield _indented(_stages(report))
     yield from (Text(f"  {note}", style="dim", overflow="ignore", no_wrap=True) for note in report.notes)
@@ -221,6 +226,27 @@ def _layers(layers: tuple[Mapping[str, Any], ...]) -> Table:
             first = ("", "")
         table.add_row("", "", "difference", near(layer["difference_width"]))
     return table
+
+
+def _attribution(found: Attribution) -> Table:
+    """What the certified end consists of: a row per layer, a column per cause; then what belongs to no layer."""
+    of_layers = [part for part in found.parts if part.layer is not None and part.amount]
+    causes = [cause for cause in Cause if any(part.cause is cause for part in of_layers)]
+    table = _table(f"output {found.output}, {END[found.side]}", *causes, "sum")
+    for layer in sorted({part.layer for part in of_layers if part.layer is not None}):
+        amounts = [found.amount(cause, layer) for cause in causes]
+        table.add_row(f"layer {layer}", *_amounts(amounts), f"{sum(amounts):.4g}")
+    for part in found.parts:
+        if part.layer is None and part.amount:
+            table.add_row(part.cause, *("" for _ in causes), f"{part.amount:.4g}")
+    sums = [sum(part.amount for part in of_layers if part.cause is cause) for cause in causes]
+    table.add_row("sum", *_amounts(sums), upper(float_up(found.total)))
+    return table
+
+
+def _amounts(values: Iterable[float]) -> list[str]:
+    """Four digits, and nothing where there is nothing."""
+    return [f"{value:.4g}" if value else "" for value in values]
 
 
 def _stages(report: Report) -> Table:
