@@ -69,7 +69,7 @@ bench-dra: $(STAMP) ## the difference analysis: widths of every mode beside publ
 bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (hours)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md
 
-bench-%: $(STAMP) ## one family: bench-pendulum, bench-exact, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist
+bench-%: $(STAMP) ## one family: bench-pendulum, bench-exact, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist, bench-tune
 	@$(BIN)/python -m benchmarks.run $*
 
 clean: ## remove .venv and everything that was built or cached

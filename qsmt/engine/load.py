@@ -202,12 +202,13 @@ def _quantize(
     network: Network, scheme: FixedPointScheme, region: Region, *, input_scale: Fraction
 ) -> _OtherSide:
     """The network in fixed point, with what is known of its real values over the region."""
-    ranges = _ranges(network, region, input_scale) if network.is_real else None
+    ranges = activation_ranges(network, region, input_scale) if network.is_real else None
     made = quantize(network, scheme, ranges=ranges)
     return _OtherSide(made.network, made.report, region, input_scale)
 
 
-def _ranges(network: Network, region: Region, input_scale: Fraction) -> ActivationRanges:
+def activation_ranges(network: Network, region: Region, input_scale: Fraction) -> ActivationRanges:
+    """Certified ranges of a real network's values over a region, as a scheme wants them."""
     from qsmt.dra.analysis import reference_ranges
     from qsmt.dra.domain import Boxes
 
