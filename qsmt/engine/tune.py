@@ -43,6 +43,9 @@ EACH_S = 10.0
 SHORTEST_S, LEAST_ERROR = 1e-3, 1e-12
 """Neither a time limit nor an added error is nothing."""
 
+STRIDES = (4, 2)
+"""So many bits are taken away at once before one at a time: what is far too wide costs fewer choices."""
+
 STARTS = 3
 """How many uniform widths are begun with: the least that is proved, and those after it."""
 
@@ -55,10 +58,10 @@ class LayerWidths:
     bias: int
     activation: int | None
 
-    def lowered(self, knob: str) -> LayerWidths | None:
-        """With one bit less somewhere; None if there is none to take."""
+    def lowered(self, knob: str, stride: int) -> LayerWidths | None:
+        """With so many bits less somewhere; None if there are not as many to take."""
         bits = getattr(self, knob)
-        return None if bits is None or bits <= 1 else replace(self, **{knob: bits - 1})
+        return None if bits is None or bits <= stride else replace(self, **{knob: bits - stride})
 
 
 Widths = tuple[LayerWidths, ...]
@@ -191,12 +194,12 @@ def tune(
     )
 
 
-def neighbours(widths: Widths) -> dict[tuple[int, str], Widths]:
-    """All widths with one bit less in one place, by place: layer and what of it."""
+def neighbours(widths: Widths, stride: int = 1) -> dict[tuple[int, str], Widths]:
+    """All widths with so many bits less in one place, by place: layer and what of it."""
     found = {}
     for i, own in enumerate(widths):
         for knob in KNOBS:
-            lowered = own.lowered(knob)
+            lowered = own.lowered(knob, stride)
             if lowered is not None:
                 found[i, knob] = (*widths[:i], lowered, *widths[i + 1 :])
     return found
@@ -245,23 +248,27 @@ class _Tuning:
         return None
 
     def descended(self, start: Choice) -> tuple[list[Choice], list[Choice]]:
-        """Bit by bit from a proved choice: all that were accepted, and all neighbours of the last, refused.
+        """Down from a proved choice: all that were accepted, and all neighbours of the last, refused.
 
         A place where no bit could be taken is tried again at the end: what was refused had other widths elsewhere.
         """
         accepted = [start]
+        for stride in STRIDES:
+            self._pass(accepted, stride)
         while True:
             before = len(accepted)
-            refused = self._pass(accepted)
+            refused = self._pass(accepted, 1)
             if len(accepted) == before or self.remaining_s <= 0:
                 return accepted, refused
 
-    def _pass(self, accepted: list[Choice]) -> list[Choice]:
-        """Take bits away, as many as there are in every place, until every place has refused once."""
+    def _pass(self, accepted: list[Choice], stride: int) -> list[Choice]:
+        """Take so many bits away at once, again and again, until every place has refused once."""
         refused: dict[tuple[int, str], Choice] = {}
         while self.remaining_s > 0:
             current = accepted[-1]
-            left = {place: w for place, w in neighbours(current.widths).items() if place not in refused}
+            left = {
+                place: w for place, w in neighbours(current.widths, stride).items() if place not in refused
+            }
             if not left:
                 break
             place = max(left, key=lambda at: self._gain(current, left[at]))
