@@ -14,7 +14,7 @@ FITNESS := import sys, importlib.util as u; \
   else "cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)" if bare else None)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick lint type bench bench-dra bench-scaling clean
+.PHONY: help venv demo test quick lint type bench bench-dra bench-engine bench-scaling clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -65,6 +65,9 @@ bench: $(STAMP) ## the benchmarks, one family after the other
 # One thread: what is measured is the cost of an analysis, not of threads that wait for each other.
 bench-dra: $(STAMP) ## the difference analysis: widths of every mode beside published ones, and its speed
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.dra
+
+bench-engine: $(STAMP) ## the search: two processes against one, enumeration against bare products, 50 kills
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.engine
 
 bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (hours)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md

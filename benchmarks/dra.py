@@ -139,7 +139,7 @@ def acas_rows(networks: Sequence[str] = ACAS_NETWORKS) -> Iterator[Row]:
     for network in networks:
         groups: dict[str, list[Query]] = {}
         for radius, bits, text in acas_analysis_tasks(PUBLIC, network):
-            groups.setdefault(f"{network}, radius {radius}, Q = {bits}", []).append(Query(_loaded(text)))
+            groups.setdefault(f"{network}, radius {radius}, Q = {bits}", []).append(Query(loaded(text)))
         for name, queries in groups.items():
             yield measured(name, queries)
 
@@ -158,7 +158,7 @@ def mnist_rows(networks: Sequence[str] = ("P1", "P2")) -> Iterator[Row]:
                 f"{network}, Q = {bits}",
                 [
                     Query(
-                        _loaded(mnist_problem(PUBLIC, network, image, bits=bits, bound="1")),
+                        loaded(mnist_problem(PUBLIC, network, image, bits=bits, bound="1")),
                         published[network, str(bits), image[0]],
                     )
                     for image in mnist_images(PUBLIC)
@@ -166,7 +166,7 @@ def mnist_rows(networks: Sequence[str] = ("P1", "P2")) -> Iterator[Row]:
             )
 
 
-def _loaded(text: str) -> Problem:
+def loaded(text: str) -> Problem:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "problem.toml"
         path.write_text(text)
@@ -178,11 +178,11 @@ def _loaded(text: str) -> Problem:
 
 def speed() -> Iterator[str]:
     """Single queries, and batches of boxes against the bare matrix products of the same shapes."""
-    acas = [_loaded(text) for _, bits, text in acas_analysis_tasks(PUBLIC, "1_1") if bits == 8][:5]
+    acas = [loaded(text) for _, bits, text in acas_analysis_tasks(PUBLIC, "1_1") if bits == 8][:5]
     image = mnist_images(PUBLIC)[0]
     singles = {"ACAS Xu 1_1": acas[1]}
     for name in ("P1", "P2"):
-        singles[name] = _loaded(mnist_problem(PUBLIC, name, image, bits=6, bound="1"))
+        singles[name] = loaded(mnist_problem(PUBLIC, name, image, bits=6, bound="1"))
     for name, problem in singles.items():
         for mode in (Mode.DIFFERENCE, Mode.BEST):
             spent = _seconds(lambda p=problem, m=mode: analyze_region(p, m), repeat=25)  # type: ignore[misc]

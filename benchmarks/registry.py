@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from benchmarks.published import Task, acas_property_tasks, acas_tasks, mnist_tasks, pair_tasks
+from qsmt.frontend.flags import Box, parse_box
+from qsmt.frontend.formats import AUTO, FormatSpec, input_format
+from qsmt.problem import InputModel
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -73,19 +77,62 @@ ARCH_BOXES = {
     "InvertedTwoLinkPendulum_controller_less_robust": "[1,1.3]^4",
     "TORA_ReLU_controller": "[0.6,0.7],[-0.7,-0.6],[-0.4,-0.3],[0.5,0.6]",
     "Unicycle_controller": "[9.5,9.55],[-4.5,-4.45],[2.1,2.11],[1.5,1.51]",
+    "CartPole_controller": "[-0.1,0.1],[-0.05,0.05],[-0.1,0.1],[-0.05,0.05]",
+    "VerticalCAS_controller_1": "[-0.01,0.01],[-0.342,-0.234],[0.125,0.125]",
+    "VerticalCAS_controller_5": "[-0.01,0.01],[-0.342,-0.234],[0.125,0.125]",
 }
-"""ARCH-COMP AINNCS controllers (MIT, via JuliaReach) and the boxes of their initial sets."""
+"""ARCH-COMP AINNCS controllers (MIT, via JuliaReach) and the boxes of their initial sets. Of the last three none is at
+hand: the pole is near upright; the intruder is within 160 feet and 25 seconds, the own ship sinks at 1170 to 1710
+feet a minute."""
+
+ARCH = """\
+schema = "qsmt.problem/1"
+[reference]
+network = "{network}"
+[quantized]
+network = "{network}"
+scheme = "fixed-point"
+input = {{ bits = {bits}, frac = {frac}, signed = {signed} }}
+weights = {{ bits = {bits}, frac = "auto" }}
+bias = {{ bits = {bias}, frac = "auto" }}
+hidden = {{ bits = {bits}, frac = "auto" }}
+[region]
+model = "{model}"
+lower = {lower}
+upper = {upper}
+[property]
+kind = "error-bound"
+bound = "1"
+"""
 
 
 def arch() -> Iterator[Instance]:
     """How far apart the public ReLU controllers and their 8- and 16-bit forms are on their initial sets."""
     folder = PUBLIC / "arch_controllers"
     for stem, box in ARCH_BOXES.items() if folder.is_dir() else ():
-        for bits in ("8", "16"):
-            for model in ("grid", "continuous"):
-                flags = ("--bits", bits, "--box", box, "--input-model", model, "--timeout", "60")
-                arguments = (str(folder / f"{stem}.onnx"), *flags)
-                yield Instance("arch", f"{stem}, {bits} bits, {model}", arguments, command="bound")
+        for bits, model in product((8, 16), InputModel):
+            problem = _arch_problem(folder / f"{stem}.onnx", parse_box(box), bits, model)
+            name = f"{stem}, {bits} bits, {model}"
+            yield Instance("arch", name, ("--timeout", "60"), command="bound", problem=problem)
+
+
+def _arch_problem(path: Path, box: Box, bits: int, model: InputModel) -> str:
+    """The problem on a box, or on the grid of the codes that it is rounded to."""
+    kind = input_format(FormatSpec(bits, AUTO), box.hull)
+    unit = kind.scale
+    grid = [[str(round(v / unit)) for v in end] for end in (box.lower, box.upper)]
+    reals = [[f'"{v}"' for v in end] for end in (box.lower, box.upper)]
+    lower, upper = (f"[{', '.join(end)}]" for end in (grid if model is InputModel.GRID else reals))
+    return ARCH.format(
+        network=path,
+        bits=bits,
+        bias=2 * bits,
+        frac=kind.frac,
+        signed=str(kind.signed).lower(),
+        model=model,
+        lower=lower,
+        upper=upper,
+    )
 
 
 def acas() -> Iterator[Instance]:
@@ -119,6 +166,9 @@ TUNED_BOUNDS = {
     "InvertedTwoLinkPendulum_controller_less_robust": "0.1",
     "TORA_ReLU_controller": "0.5",
     "Unicycle_controller": "0.5",
+    "CartPole_controller": "1",
+    "VerticalCAS_controller_1": "0.05",
+    "VerticalCAS_controller_5": "0.05",
 }
 """Differences that the controllers are allowed, in units of their outputs."""
 

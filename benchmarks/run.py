@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.dra import loaded, noise_floor
 from benchmarks.registry import FAMILIES, Instance
 
 HEADER = (
@@ -68,6 +69,21 @@ def tuned(report: dict[str, Any]) -> str:
     return f"{saved}; {widths}; {'+'.join(best['trust'])}; neighbours: {left}; {report['seconds']:.1f} s{why}"
 
 
+def remaining(instance: Instance, report: dict[str, Any] | str) -> str | None:
+    """Of `bound`, what dominates the gap that is left: what rounding does by itself, or boxes still open."""
+    if instance.problem is None or isinstance(report, str) or verdict(report) != "open":
+        return None
+    output = max(report["outputs"], key=lambda o: _magnitude(o["certified"]))
+    witnessed = output["witnessed"] or [0, 0]
+    gap = max(witnessed[0] - output["certified"][0], output["certified"][1] - witnessed[1])
+    noise = noise_floor(loaded(instance.problem), output["index"])
+    opened = next(stage["open"] for stage in report["stages"] if stage["name"] == "search")
+    return (
+        f"    left: {gap:.3g} of output {output['index']}, {opened:,} boxes open; the rounding of the neurons that "
+        f"can be active makes {noise / 2:.3g} to either side by itself, {noise / 2 / gap:.0%} of it"
+    )
+
+
 def verdict(report: dict[str, Any]) -> str:
     """Of `bound`, whether the ends met."""
     if report["command"] == "bound":
@@ -112,6 +128,8 @@ def main(names: Sequence[str]) -> None:
         for instance in instances:
             reports.append(run(instance))
             print(row(instance, reports[-1]), flush=True)
+            if left := remaining(instance, reports[-1]):
+                print(left, flush=True)
         if reports:
             pairs = Counter(map(compared, instances, reports))
             print(f"{name}: {summary(reports)}", flush=True)

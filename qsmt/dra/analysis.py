@@ -97,8 +97,8 @@ def analyze(
     groups = [boxes[i : i + size] for i in range(0, len(boxes), size)]
     with np.errstate(all="ignore"):
         if optimized:
-            return _joined([_optimized(compiled, group, outputs, effort) for group in groups])
-        return _joined([_analyze_group(compiled, group, PLANS[mode]) for group in groups])
+            return joined([_optimized(compiled, group, outputs, effort) for group in groups])
+        return joined([_analyze_group(compiled, group, PLANS[mode]) for group in groups])
 
 
 def analyze_region(
@@ -186,8 +186,8 @@ def _group_size(problem: CompiledProblem) -> int:
     return max(1, CACHE_BYTES // (8 * largest))
 
 
-def _joined(groups: Sequence[Facts]) -> Facts:
-    """The facts of all groups, as those of one batch."""
+def joined(groups: Sequence[Facts]) -> Facts:
+    """The facts of groups of boxes as those of one batch; with linear forms if every group has them."""
     if len(groups) == 1:
         return groups[0]
     layers = tuple(_joined_layer(layers) for layers in zip(*(g.layers for g in groups), strict=True))

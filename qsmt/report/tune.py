@@ -24,7 +24,7 @@ def text(result: TuneResult, *, written: Path | None = None) -> str:
 def _lines(result: TuneResult, written: Path | None) -> Iterator[str]:
     best, uniform = result.best, result.uniform
     if best is None or uniform is None:
-        yield f"NOT TUNED  {result.reason}; {result.tried} choices tried, {result.seconds:.1f} s"
+        yield f"NOT TUNED  {result.reason}; {result.tried} choices tried, {result.seconds:.2f} s"
         return
     bits, saved = uniform.widths[0].weights, 1 - best.cost / uniform.cost
     yield f"TUNED  {best.cost:,} bits are proved to be enough, {saved:.0%} less than with {bits} bits throughout"
@@ -39,7 +39,7 @@ def _lines(result: TuneResult, written: Path | None) -> Iterator[str]:
         yield f"  {result.reason}: fewer bits may do"
     if written is not None:
         yield f"  written to  {written}"
-    yield f"  problem sha256 {best.problem.sha256[:16]}, {result.seconds:.1f} s"
+    yield f"  problem sha256 {best.problem.sha256[:16]}, {result.seconds:.2f} s"
 
 
 def _table(widths: Widths) -> Iterator[str]:

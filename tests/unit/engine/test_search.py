@@ -25,7 +25,7 @@ from qsmt.engine.plan import Options
 from qsmt.engine.policy import Policy, claim_limits
 from qsmt.engine.search import conclude, refusal
 from qsmt.errors import SoundnessError
-from qsmt.facts import Interval, LinearForm
+from qsmt.facts import Facts, Interval, LinearForm
 from qsmt.interp.replay import replay
 from qsmt.problem import InputModel, Problem, Region
 from qsmt.verdict import Falsified, Unknown, Verdict, Verified
@@ -160,7 +160,8 @@ def test_codes_that_no_double_holds_are_not_searched() -> None:
 def test_an_analysis_without_linear_forms_will_do(
     seed: int, monkeypatch: pytest.MonkeyPatch, cost: Callable[[Costs], None]
 ) -> None:
-    monkeypatch.setattr(pieces, "SEARCH_MODE", Mode.INTERVAL)
+    for analysis in ("USUAL", "THOROUGH"):
+        monkeypatch.setattr(pieces, analysis, Mode.INTERVAL)
     cost(SPLITTING)
     problem = random_problem(seed, Recipe(sizes=(3, 4, 2)))
     worst = true_maximum(problem)
@@ -187,7 +188,7 @@ def test_the_input_that_moves_the_difference_most_is_cut_first(monkeypatch: pyte
     problem = continuous(random_problem(1, Recipe(sizes=(3, 4, 1))))
     root, everything = Boxes.of_region(problem.region), claim_limits([Fraction(0)])
     for mode in (Mode.INTERVAL, Mode.DIFFERENCE):
-        monkeypatch.setattr(pieces, "SEARCH_MODE", mode)
+        monkeypatch.setattr(pieces, "THOROUGH", mode)
         found = examine(Prepared(problem), Examination(root, everything))
         assert found.rise.shape == (1, 3) and (found.rise > 0).any()
         assert found.seen is not None
@@ -195,6 +196,30 @@ def test_the_input_that_moves_the_difference_most_is_cut_first(monkeypatch: pyte
         assert inside.all()
         none = examine(Prepared(problem), Examination(root, claim_limits([Fraction(10**6)])))
         assert none.seen is None and (none.rise == 0).all()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_the_thorough_analysis_is_used_where_it_pays(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a batch, a sample is analysed both ways; what it gains decides of the others."""
+    problem = continuous(random_problem(1, Recipe(sizes=(3, 4, 1))))
+    root = Boxes.of_region(problem.region)
+    many = Boxes(*(np.repeat(end, pieces.SAMPLED + 5, axis=0) for end in (root.lower, root.upper)))
+    asked: list[tuple[Mode, int]] = []
+
+    def analysed(problem: Problem, boxes: Boxes, mode: Mode) -> Facts:
+        asked.append((mode, len(boxes)))
+        facts, size = analyze(problem, boxes, Mode.BEST), share if mode is pieces.THOROUGH else 1.0
+        last = facts.layers[-1]
+        wide = Interval(
+            np.full_like(last.difference_post.lower, -size), 0 * last.difference_post.lower + size
+        )
+        return replace(facts, layers=(*facts.layers[:-1], replace(last, difference_post=wide)))
+
+    monkeypatch.setattr(pieces, "analyze", analysed)
+    found = examine(Prepared(problem), Examination(many, claim_limits([Fraction(0)])))
+    chosen = pieces.THOROUGH if share < pieces.WORTH else pieces.USUAL
+    assert asked == [(pieces.THOROUGH, pieces.SAMPLED), (pieces.USUAL, pieces.SAMPLED), (chosen, 5)]
+    assert len(found.bounds.lower) == pieces.SAMPLED + 5
 
 
 def test_a_proof_that_exceeds_the_claim_is_an_alarm(cost: Callable[[Costs], None]) -> None:
