@@ -18,7 +18,7 @@ from qsmt.arith.outward import float_down, float_up
 from qsmt.dra.attribution import Attribution, Cause
 from qsmt.engine.investigation import OutputRange
 from qsmt.problem import Problem
-from qsmt.report.decimal import exact, lower, near, upper
+from qsmt.report.decimal import DIGITS, exact, lower, near, upper
 from qsmt.report.model import Report
 from qsmt.verdict import Falsified, Unknown, Verdict, Verified, Witness
 
@@ -229,7 +229,11 @@ def _layers(layers: tuple[Mapping[str, Any], ...]) -> Table:
 
 
 def _attribution(found: Attribution) -> Table:
-    """What the certified end consists of: a row per layer, a column per cause; then what belongs to no layer."""
+    """What the certified end consists of: a row per layer, a column per cause; then what belongs to no layer.
+
+    What would not show in any digit of the sum has no row.
+    """
+    least = abs(found.certified) / 10**DIGITS
     of_layers = [part for part in found.parts if part.layer is not None and part.amount]
     causes = [cause for cause in Cause if any(part.cause is cause for part in of_layers)]
     table = _table(f"output {found.output}, {END[found.side]}", *causes, "sum")
@@ -237,7 +241,7 @@ def _attribution(found: Attribution) -> Table:
         amounts = [found.amount(cause, layer) for cause in causes]
         table.add_row(f"layer {layer}", *_amounts(amounts), f"{sum(amounts):.4g}")
     for part in found.parts:
-        if part.layer is None and part.amount:
+        if part.layer is None and abs(part.amount) > least:
             table.add_row(part.cause, *("" for _ in causes), f"{part.amount:.4g}")
     sums = [sum(part.amount for part in of_layers if part.cause is cause) for cause in causes]
     table.add_row("sum", *_amounts(sums), upper(float_up(found.total)))

@@ -32,9 +32,7 @@ def test_the_table_has_a_row_per_layer_and_a_sum_that_is_the_bound(
     out = qsmt(capsys, "analyze", Q4, "--attribute").out
     assert "output 0, lower end" in out
     table = out[out.index("output 0, lower end") :].split("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in table[2:]] == [
-        *("layer", "layer", "layer", "arithmetic", "intersection", "sum")
-    ]
+    assert [line.split()[0] for line in table[2:]] == [*("layer", "layer", "layer", "intersection", "sum")]
     assert table[-1].split()[-1] == "0.699931"
 
 
