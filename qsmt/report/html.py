@@ -7,6 +7,7 @@ layer, and figures.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -99,7 +100,13 @@ def _witness(report: Report) -> list[tuple[str, list[str]]]:
         ("quantized", witness.quantized),
         ("difference", tuple(q - r for q, r in zip(witness.quantized, witness.reference, strict=True))),
     ]
-    return [(name, [exact(v) for v in values[:SHOWN]]) for name, values in rows]
+    return [(name, _numbers(values)) for name, values in rows]
+
+
+def _numbers(values: Sequence[Fraction]) -> list[str]:
+    """The numbers of a vector, and how many there are if these are not all."""
+    shown = [exact(v) for v in values[:SHOWN]]
+    return shown if len(values) <= SHOWN else [*shown, f"… {len(values)} in all"]
 
 
 def _output(report: Report, number: int) -> tuple[str, str, str, str]:

@@ -116,6 +116,12 @@ def test_the_page_shows_the_witness_of_the_report(reports: list[Report]) -> None
     assert [int(v) for v in shown[1].split(", ")] == witness["input"]
 
 
+def test_a_long_witness_is_cut_with_its_count() -> None:
+    result = check(with_bound(random_problem(1, Recipe(sizes=(300, 2, 1), radius=1)), Fraction(0)))
+    page = render(result, "html")
+    assert "<b>falsified</b>" in page and "… 300 in all</td>" in page
+
+
 def test_the_same_report_gives_the_same_bytes(reports: list[Report]) -> None:
     assert render_all(reports, Format.HTML) == render_all(reports, Format.HTML)
 
