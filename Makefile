@@ -14,11 +14,11 @@ FITNESS := import sys, importlib.util as u; \
   else "cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)" if bare else None)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick lint type bench bench-dra bench-engine bench-scaling clean
+.PHONY: help venv demo test quick test-without-gurobi lint type bench bench-dra bench-engine bench-scaling clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
-	  while IFS='|' read -r target text; do printf '%-15s %s\n' "$$target" "$$text"; done
+	  while IFS='|' read -r target text; do printf '%-27s %s\n' "$$target" "$$text"; done
 
 venv: $(STAMP) ## make .venv with qsmt and all tools in it, at the pinned versions
 
@@ -51,6 +51,9 @@ test: $(STAMP) ## all tests, on two processes
 quick: $(STAMP) ## the tests that are not marked slow
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
+test-without-gurobi: $(STAMP) ## the tests that are not marked slow, as if gurobipy were not installed
+	@OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/tests/support/absent $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
 lint: $(STAMP) ## ruff, formatting, and the arrows between the packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -69,7 +72,7 @@ bench-dra: $(STAMP) ## the difference analysis: widths of every mode beside publ
 bench-engine: $(STAMP) ## the search: two processes against one, enumeration against bare products, 50 kills
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.engine
 
-bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (hours)
+bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (25 minutes)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md
 
 bench-%: $(STAMP) ## one family: bench-pendulum, bench-exact, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist, bench-tune

@@ -25,7 +25,7 @@ from qsmt.errors import BackendError
 from qsmt.facts import Facts
 from qsmt.ir.ops import Op
 from qsmt.problem import Problem
-from qsmt.solver.base import Backend, Limits, SizeLimited, Status
+from qsmt.solver.base import Backend, Limits, Maximizer, SizeLimited, Status
 
 GROUP = "qsmt.encodings"
 
@@ -65,6 +65,18 @@ class Query:
     def __str__(self) -> str:
         sign = ">" if self.side > 0 else "< -"
         return f"difference[{self.output}] {sign} {self.bound}"
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """How large can `side * (quantized - reference)[output]` be in the query's region? The claim does not matter.
+
+    Values up to `limit` are of no interest; `start` is an input to start from.
+    """
+
+    query: Query
+    limit: Fraction
+    start: tuple[Fraction, ...] | None = None
 
 
 class Encoded(Protocol):
@@ -113,6 +125,13 @@ class Configurable(Protocol):
     def with_option(self, option: str) -> Encoding:
         """The encoding with this option, under the name `encoding+option`."""
         ...
+
+
+@runtime_checkable
+class Optimizing(Protocol):
+    """What an encoding offers besides if it can put an objective, for those of its backends that maximise."""
+
+    def encode_objective(self, objective: Objective) -> Encoded: ...
 
 
 def encodings() -> Mapping[str, Encoding]:
@@ -232,3 +251,30 @@ def _with_room(encoding: Encoding, model: Any, named: Backend[Any]) -> tuple[Bac
         if not isinstance(other, SizeLimited) and other.available() is None:
             return other, f"{excess}, so {other.name} solved it instead of {named.name}"
     return named, None
+
+
+# --- objectives ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a backend says of an objective: nothing exceeds `upper`; `witness` comes far, says the solver."""
+
+    upper: Fraction | None
+    witness: tuple[Fraction, ...] | None
+    reason: str | None = None
+
+
+def reach(objective: Objective, encoding_name: str, backend_name: str, limits: Limits) -> Reach:
+    """Encode, maximise and decode. Runs in a worker process."""
+    begun, encoding = monotonic(), load(encoding_name)
+    if not isinstance(encoding, Optimizing):
+        return Reach(None, None, f"encoding {encoding.name} has no objectives")
+    encoded = encoding.encode_objective(objective)
+    solver, _ = _with_room(encoding, encoded.model, backend(encoding, backend_name))
+    if not isinstance(solver, Maximizer):
+        return Reach(None, None, f"{solver.name} does not maximise")
+    left = max(STOPS_AFTER * limits.wall_s - (monotonic() - begun), LEAST_S)
+    found = solver.maximize(encoded.model, replace(limits, wall_s=left))
+    witness = None if found.assignment is None else encoded.decode(found.assignment)
+    return Reach(found.upper, witness, found.reason)

@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from qsmt.encoding import Fidelity, Query
+from qsmt.encoding import Fidelity, Objective, Query
 from qsmt.errors import BackendError
 from qsmt.ir.ops import Op, label
 from qsmt.ir.types import Real
@@ -94,14 +94,31 @@ class MilpEncoding:
     def encode(self, query: Query) -> MilpEncoded:
         if (obstacle := self.refuses(query)) is not None:
             raise BackendError(f"the milp encoding refuses this query: {obstacle}")
-        problem, builder = query.problem, Builder()
+        problem = query.problem
+        builder, difference = self._put(query)
+        aim = goal(problem, query.bound, difference, uncertainty(difference, builder.variables))
+        put_threshold(builder, difference, limit=aim.limit)
+        model = builder.model(str(query), difference, aim.enough, bound=aim.bound, inputs=problem.input_size)
+        return MilpEncoded(problem, model, aim.fidelity)
+
+    def encode_objective(self, objective: Objective) -> MilpEncoded:
+        """The same rows without a threshold: to be maximised, from the given input on."""
+        query = objective.query
+        if (obstacle := self.refuses(query)) is not None:
+            raise BackendError(f"the milp encoding refuses this query: {obstacle}")
+        builder, difference = self._put(query)
+        start = dict(enumerate(objective.start or ()))
+        size = query.problem.input_size
+        title = f"difference[{query.output}], side {query.side:+d}"
+        model = builder.model(title, difference, bound=objective.limit, inputs=size, start=start)
+        return MilpEncoded(query.problem, model, self.fidelity)
+
+    def _put(self, query: Query) -> tuple[Builder, Linear]:
+        builder = Builder()
         difference = put_difference(builder, query)
         if self._option == LINKS:
             put_links(builder, query)
-        aim = goal(problem, query.bound, difference, uncertainty(difference, builder.variables))
-        put_threshold(builder, difference, limit=aim.limit)
-        model = builder.model(str(query), difference, aim.enough, bound=aim.bound)
-        return MilpEncoded(problem, model, aim.fidelity)
+        return builder, difference
 
     def backends(self) -> Sequence[Backend[Any]]:
         """HiGHS first, unless there is a Gurobi without a limit on the size of models."""

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from math import inf, lcm
+from math import inf, isfinite, lcm
 
 import numpy as np
 
 from qsmt.arith.outward import float_down, float_up
 from qsmt.arith.real import FloatArray, IntArray
+from qsmt_milp.gap import uncertainty
 from qsmt_milp.model import Exact, Model
 
 MAX_ODD = 2**20
@@ -74,6 +75,17 @@ def to_floats(model: Model) -> FloatModel:
         columns=np.array([i for row in model.rows for i in row.terms], dtype=np.int64),
         values=np.array([float(c * f) for row, f in pairs for c in row.terms.values()]),
     )
+
+
+def highest(model: Model, bound: float) -> Fraction | None:
+    """What no solution's objective exceeds, if no solution's scaled objective exceeds `bound`; as far as doubles go.
+
+    It is raised by what solvers in doubles may be off by (see `gap`).
+    """
+    if not isfinite(bound):
+        return None
+    factor = scale(model.objective.terms, [v.modulus for v in model.variables])
+    return Fraction(bound) / factor + model.objective.constant + uncertainty(model.objective, model.variables)
 
 
 def scale(terms: Mapping[int, Exact], reach: Sequence[Exact]) -> Fraction:

@@ -90,7 +90,9 @@ def _code(builder: Builder, problem: Problem, *, i: int, x: Linear) -> Linear:
     window = Window(scaled - HALF, scaled + HALF, 1, ends[1] - HALF, ends[0] + HALF)
     crossed = round_fraction(ends[0], INPUT_ROUNDING) < low, round_fraction(ends[1], INPUT_ROUNDING) > high
     code = builder.variable(code_name(i), low, high, integer=True)
-    confine(builder, code_name(i), value=code, window=window, bounds=(low, high), crossed=crossed)
+    confine(
+        builder, code_name(i), value=code, window=window, bounds=(low, high), crossed=crossed, integer=False
+    )
     return code
 
 

@@ -87,7 +87,9 @@ class Model:
 
     A solver may stop at a solution whose objective is `enough`, or at any solution if that is None.
     Solutions whose objective is at most `bound` are of no interest: the row THRESHOLD keeps solvers in
-    doubles from them, and may do so with some room.
+    doubles from them, and may do so with some room. The first `inputs` variables determine all others, up to
+    ties; 0 means that nothing is known of the kind. `start` has values of some variables, from which a search for a
+    maximum may begin.
     """
 
     title: str
@@ -96,6 +98,8 @@ class Model:
     objective: Linear
     enough: Exact | None = None
     bound: Exact = 0
+    inputs: int = 0
+    start: Mapping[int, Exact] = field(default_factory=dict)
 
 
 class Builder:
@@ -136,6 +140,24 @@ class Builder:
         high = None if upper is None else upper - form.constant
         self._rows.append(Row(name, form.terms, low, high))
 
-    def model(self, title: str, objective: Linear, enough: Exact | None = None, *, bound: Exact = 0) -> Model:
+    def model(
+        self,
+        title: str,
+        objective: Linear,
+        enough: Exact | None = None,
+        *,
+        bound: Exact = 0,
+        inputs: int = 0,
+        start: Mapping[int, Exact] | None = None,
+    ) -> Model:
         """What has been collected."""
-        return Model(title, tuple(self._variables), tuple(self._rows), objective, enough, bound)
+        return Model(
+            title,
+            tuple(self._variables),
+            tuple(self._rows),
+            objective,
+            enough,
+            bound=bound,
+            inputs=inputs,
+            start=start or {},
+        )

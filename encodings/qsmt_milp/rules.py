@@ -84,9 +84,10 @@ def settled(builder: Builder, name: str, *, neuron: Neuron, bounds: Bounds) -> L
     source = replace(neuron, form=named(builder, f"{name}.pre", form=neuron.form, bounds=ends))
     if neuron.rule is not None and not fits_rows(neuron):
         return stairs(builder, name, source)
-    value = builder.variable(name, low, high, integer=neuron.rule is not None)
+    integer = neuron.rule is not None
+    value = builder.variable(name, low, high, integer=integer)
     rows = window(builder, name, neuron=source, value=value)
-    confine(builder, name, value=value, window=rows, bounds=bounds, crossed=crossed)
+    confine(builder, name, value=value, window=rows, bounds=bounds, crossed=crossed, integer=integer)
     return value
 
 

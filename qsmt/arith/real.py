@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
 ExactArray: TypeAlias = npt.NDArray[np.object_]  # Python integers, or Fractions
 
 

@@ -10,7 +10,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from qsmt.cli import arguments as given
-from qsmt.cli.output import check_checkpoint, check_writable, chosen_model, emit
+from qsmt.cli.output import check_checkpoint, check_writable, chosen_model, emit, one_of
 from qsmt.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def command(
     timeout: given.Timeout = 300.0,
     jobs: given.Jobs = 2,
     seed: given.Seed = 0,
+    encoding: given.Encoding = "auto",
+    backend: given.Backend = None,
+    trust: given.Trusted = "any",
     checkpoint: given.Checkpointed = None,
     resume: given.Resumed = False,
     json: given.Json = False,
@@ -38,11 +41,12 @@ def command(
     """Find the smallest bound that can be proved.
 
     Certifies an interval per output and witnesses its ends, both improving until they meet. On a grid
-    that is the exact maximum. Ends at the time limit, or at ^C, with what is known by then.
+    that is the exact maximum. Ends at the time limit, or at ^C, with what is known by then. What a search
+    leaves open goes to the encodings, which maximise it.
     """
     from qsmt.cli.progress import watcher
     from qsmt.engine.bound import bound
-    from qsmt.engine.plan import Options
+    from qsmt.engine.plan import Options, Trust
     from qsmt.engine.source import Source, notes
     from qsmt.report.model import Report
 
@@ -52,7 +56,16 @@ def command(
     claimed = None if files[0].suffix.lower() == ".toml" else "0"  # what is claimed does not matter
     source = Source(tuple(files), bits, box, claimed, model, runtime)
     loaded = source.load()
-    options = Options(timeout_s=timeout, jobs=jobs, seed=seed, checkpoint=checkpoint, resumes=resume)
+    options = Options(
+        timeout_s=timeout,
+        jobs=jobs,
+        seed=seed,
+        encoding=encoding,
+        backend=backend,
+        trust=one_of(Trust, trust, flag="--trust"),
+        checkpoint=checkpoint,
+        resumes=resume,
+    )
     with watcher(quiet=quiet, verbose=verbose) as watch, stopped_by_interrupt() as stop:
         result = bound(loaded.problem, options, watch, gap=allowed, stop=stop)
     report = Report.of_bound(result, source=source.as_json(), notes=notes(loaded.quantization))

@@ -1,14 +1,14 @@
 """Who is likely to be fast on a query: an estimate from two numbers that are known before anything is encoded.
 
 Seconds are taken to double with every so many unstable neurons and bits of input. The constants are fitted to
-benchmarks/results/scaling.md (`make bench-scaling` measures it again); they only order solvers, so a factor of
+benchmarks/results/levers.md (`make bench-scaling` measures it again); they only order solvers, so a factor of
 two does no harm. Of a solver that nobody has measured, the estimate is a pessimistic one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log2
+from math import inf, log2
 from typing import Any
 
 from qsmt.dra.stability import unstable
@@ -24,10 +24,11 @@ class Growth:
     seconds: float
     per_input_bit: float
     per_unstable_neuron: float
+    per_point: float = inf  # of a grid: trying every one of them, it never takes longer than this
 
 
 BY_TRUST = {
-    "milp-certified": Growth(0.05, 0.0, 0.19),
+    "milp-certified": Growth(0.05, 0.0, 0.19, 1.5e-4),
     "milp": Growth(0.1, 0.0, 0.08),
     "smt": Growth(0.02, 0.4, 0.14),
 }
@@ -45,6 +46,8 @@ def estimate(backend: Backend[Any], *, input_bits: float, neurons: int) -> float
     growth = BY_TRUST.get(label, BY_TRUST.get(label.partition(":")[0], UNMEASURED))
     doublings = growth.per_input_bit * input_bits + growth.per_unstable_neuron * neurons
     seconds: float = growth.seconds * 2.0 ** min(doublings, 500.0)
+    if input_bits > 0:  # a grid
+        seconds = min(seconds, growth.seconds + growth.per_point * 2.0 ** min(input_bits, 500.0))
     return seconds if backend.exact else seconds * NUMERICAL
 
 

@@ -34,7 +34,7 @@ FIRST_SHARE = 0.6
 
 HEAD_START_S = 2.0
 """With more jobs, the other one joins after this long: most queries are decided before (see
-benchmarks/results/scaling.md), and then no solver has to be stopped, which costs a new process."""
+benchmarks/results/levers.md), and then no solver has to be stopped, which costs a new process."""
 
 SAMPLED_SHARE = 4
 """Under `--cross-check sample`, one residual query in this many is put to a second encoding."""

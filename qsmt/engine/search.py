@@ -31,7 +31,7 @@ def search(run: Investigation) -> tuple[str, dict[str, Any]]:
     """Stage: cut, analyse and run boxes; what is left open is the residual."""
     if run.problem.region.points == 1:
         return run_one_point(run)
-    alone = run.options.encoding == NONE or _ends_in_time(run)
+    alone = run.options.encoding == NONE or ends_in_time(run)
     share = 1.0 if alone else SEARCH_SHARE
     deadline, limits = time.monotonic() + share * run.remaining_s, claim_limits(run.problem.claim.bounds)
     policy = Policy(
@@ -46,10 +46,10 @@ def search(run: Investigation) -> tuple[str, dict[str, Any]]:
     return said(found), figures(found)
 
 
-def _ends_in_time(run: Investigation) -> bool:
+def ends_in_time(run: Investigation) -> bool:
     """Can all points be run in the time that is left?"""
     points = run.problem.region.points
-    return points is not None and points * seconds_per_point(run.problem) / run.options.jobs < run.remaining_s
+    return points is not None and points < run.remaining_s * run.options.jobs / seconds_per_point(run.problem)
 
 
 def pursue(run: Investigation, policy: Policy, crew: Crew, *, purpose: str) -> Search:

@@ -81,7 +81,7 @@ def _trust(report: Report) -> list[tuple[str, str]]:
     """What the verdict rests on, each label with its meaning."""
     if isinstance(report.verdict, Falsified):
         return [("replay", "both networks executed at the input below, in exact arithmetic")]
-    labels = report.verdict.trust if isinstance(report.verdict, Verified) else ()
+    labels = report.verdict.trust if isinstance(report.verdict, Verified) else report.trust
     return [(label, text.TRUST.get(label, text.TRUST.get(label.split(":")[0], ""))) for label in labels]
 
 

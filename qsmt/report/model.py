@@ -56,6 +56,7 @@ class Report:
     title: str = ""
     facts: Facts | None = None
     attributions: tuple[Attribution, ...] = ()
+    trust: tuple[str, ...] = ()  # what bounds rest on besides the analysis and the execution of points
     versions: Mapping[str, str] = field(default_factory=versions)
 
     @staticmethod
@@ -86,6 +87,7 @@ class Report:
             stages=result.stages,
             notes=notes,
             reason=result.reason,
+            trust=result.trust,
         )
 
     @property
@@ -104,7 +106,7 @@ class Report:
             "witness": _witness(self.verdict),
             "trust": list(self.verdict.trust)
             if isinstance(self.verdict, Verified)
-            else _replayed(self.verdict),
+            else [*_replayed(self.verdict), *self.trust],
             "stages": [
                 {"name": s.name, "seconds": round(s.seconds, 6), "summary": s.summary, **s.figures}
                 for s in self.stages

@@ -65,3 +65,25 @@ class SizeLimited(Protocol[M_contra]):
     def too_large(self, model: M_contra) -> str | None:
         """None, or that this model is too large, in words."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Optimum:
+    """How far a model's objective goes: `upper` if the solver says that nothing exceeds it, and its best solution.
+
+    `upper` is in the model's own numbers, with all that a solver in doubles may be off by; `reason` says why it
+    is missing, or not the best solution's value.
+    """
+
+    upper: Fraction | None = None
+    assignment: Mapping[str, Fraction] | None = None
+    reason: str | None = None
+
+
+@runtime_checkable
+class Maximizer(Protocol[M_contra]):
+    """What a backend offers besides if it can maximise a model's objective, and not only decide."""
+
+    def maximize(self, model: M_contra, limits: Limits) -> Optimum:
+        """The objective's maximum, or what is known of it when the time is up."""
+        ...

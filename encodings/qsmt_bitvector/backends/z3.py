@@ -1,13 +1,33 @@
-"""z3 on a QF_BV script, in a context of its own, so that a long-lived worker does not grow."""
+"""z3 on a QF_BV script.
+
+Making a context takes longer than deciding a small query in it, and a context keeps what it has seen; so each
+serves a number of queries, and a long-lived worker does not grow.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 from qsmt.solver.base import Answer, Limits, Status
 from qsmt_bitvector.backends import milliseconds, missing
 from qsmt_bitvector.smtlib import Script
+
+USES = 50
+"""Queries per context."""
+
+
+def _contexts() -> Iterator[Any]:
+    import z3
+
+    while True:
+        context = z3.Context()
+        for _ in range(USES):
+            yield context
+
+
+CONTEXTS = _contexts()
 
 
 class Z3:
@@ -25,7 +45,7 @@ class Z3:
         """Decide the script within z3's own time limit."""
         import z3
 
-        solver = z3.SolverFor("QF_BV", ctx=z3.Context())
+        solver = z3.SolverFor("QF_BV", ctx=next(CONTEXTS))
         solver.set("timeout", milliseconds(limits))
         solver.set("random_seed", limits.seed)
         solver.from_string(model.body)

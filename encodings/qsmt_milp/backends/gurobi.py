@@ -12,8 +12,8 @@ from importlib import import_module
 from math import isinf
 from typing import Any
 
-from qsmt.solver.base import Answer, Limits, Status
-from qsmt_milp.floats import FloatModel, to_floats
+from qsmt.solver.base import Answer, Limits, Optimum, Status
+from qsmt_milp.floats import FloatModel, highest, to_floats
 from qsmt_milp.model import Model
 
 TOLERANCE = 1e-9
@@ -48,11 +48,30 @@ class GurobiBackend:
             return Answer(Status.UNKNOWN, reason=reason)
         gurobipy = import_module("gurobipy")
         try:
-            with _loaded(gurobipy, environment, to_floats(model), limits) as solver:
+            floats = to_floats(model)
+            with _loaded(gurobipy, environment, floats, _options(limits) | _stop(floats)) as solver:
                 solver.optimize()
                 return _interpreted(gurobipy, solver, model)
         except gurobipy.GurobiError as error:
             return Answer(Status.UNKNOWN, reason=_explained(error, model))
+
+    def maximize(self, model: Model, limits: Limits) -> Optimum:
+        """From the model's start, where it has one."""
+        environment, reason = _session()
+        if reason is not None:
+            return Optimum(reason=reason)
+        gurobipy = import_module("gurobipy")
+        try:
+            with _loaded(gurobipy, environment, to_floats(model), _options(limits)) as solver:
+                solver.update()
+                variables = solver.getVars()
+                for i, value in model.start.items():
+                    variables[i].Start = float(value)
+                solver.optimize()
+                answer = _interpreted(gurobipy, solver, model)
+                return Optimum(highest(model, solver.ObjBound), answer.assignment, answer.reason)
+        except gurobipy.GurobiError as error:
+            return Optimum(reason=_explained(error, model))
 
 
 @cache
@@ -87,9 +106,9 @@ def has_full_licence() -> bool:
     return True
 
 
-def _loaded(gurobipy: Any, environment: Any, model: FloatModel, limits: Limits) -> Any:
+def _loaded(gurobipy: Any, environment: Any, model: FloatModel, options: dict[str, Any]) -> Any:
     solver = gurobipy.Model(env=environment)
-    for option, value in (_options(limits) | _stop(model)).items():
+    for option, value in options.items():
         solver.setParam(option, value)
     kinds = ["I" if integer else "C" for integer in model.integer]
     variables = solver.addMVar(

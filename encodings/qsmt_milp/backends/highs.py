@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from fractions import Fraction
 from importlib import import_module
+from math import inf
 from typing import Any
 
 import numpy as np
 
-from qsmt.solver.base import Answer, Limits, Status
-from qsmt_milp.floats import FloatModel, to_floats
+from qsmt.solver.base import Answer, Limits, Optimum, Status
+from qsmt_milp.floats import FloatModel, highest, to_floats
 from qsmt_milp.model import Model
 
 TOLERANCE = 1e-9
 """Of integrality and of rows; the least that HiGHS takes is 1e-10."""
+
+REFUSED = "HiGHS does not take the model"
 
 SMALLEST = 1e-12
 """HiGHS drops coefficients below 1e-9 unless told otherwise; this is the least it can be told."""
@@ -42,15 +45,40 @@ class HighsBackend:
         if reason is not None:
             return Answer(Status.UNKNOWN, reason=reason)
         highspy = import_module("highspy")
-        solver = _quiet(highspy)
         floats = to_floats(model)
-        for option, value in (_options(limits) | _stop(floats)).items():
-            solver.setOptionValue(option, value)
-        if solver.passModel(_program(highspy, floats)) == highspy.HighsStatus.kError:
-            return Answer(Status.UNKNOWN, reason="HiGHS does not take the model")
-        highspy.Highs.resetGlobalScheduler(True)  # its threads are those of the process's first run
+        solver = _loaded(highspy, floats, _options(limits) | _stop(floats))
+        if solver is None:
+            return Answer(Status.UNKNOWN, reason=REFUSED)
         solver.run()
         return _interpreted(highspy, solver, model)
+
+    def maximize(self, model: Model, limits: Limits) -> Optimum:
+        """From the model's start, where it has one."""
+        reason = self.available()
+        if reason is not None:
+            return Optimum(reason=reason)
+        highspy = import_module("highspy")
+        solver = _loaded(highspy, to_floats(model), _options(limits))
+        if solver is None:
+            return Optimum(reason=REFUSED)
+        if model.start:
+            places, values = zip(*model.start.items(), strict=True)
+            solver.setSolution(
+                len(places), np.array(places, dtype=np.int32), np.array(values, dtype=np.float64)
+            )
+        solver.run()
+        return _optimum(highspy, solver, model)
+
+
+def _loaded(highspy: Any, floats: FloatModel, options: dict[str, Any]) -> Any:
+    """A solver with the model, ready to run; None if it does not take the model."""
+    solver = _quiet(highspy)
+    for option, value in options.items():
+        solver.setOptionValue(option, value)
+    if solver.passModel(_program(highspy, floats)) == highspy.HighsStatus.kError:
+        return None
+    highspy.Highs.resetGlobalScheduler(True)  # its threads are those of the process's first run
+    return solver
 
 
 def _quiet(highspy: Any) -> Any:
@@ -102,3 +130,17 @@ def _interpreted(highspy: Any, solver: Any, model: Model) -> Answer:
     if status == highspy.HighsModelStatus.kInfeasible:
         return Answer(Status.UNSAT)
     return Answer(Status.UNKNOWN, reason=f"HiGHS ended with {solver.modelStatusToString(status)!r}")
+
+
+def _optimum(highspy: Any, solver: Any, model: Model) -> Optimum:
+    """Its objective is the negative one. A program without integers has no dual bound but its value."""
+    status, info = solver.getModelStatus(), solver.getInfo()
+    mixed = any(v.integer for v in model.variables)
+    solved = status == highspy.HighsModelStatus.kOptimal
+    bound = info.mip_dual_bound if mixed else info.objective_function_value if solved else -inf
+    values = None
+    if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
+        pairs = zip(model.variables, solver.getSolution().col_value, strict=True)
+        values = {variable.name: Fraction(value) for variable, value in pairs}
+    reason = None if solved else f"HiGHS ended with {solver.modelStatusToString(status)!r}"
+    return Optimum(highest(model, -bound), values, reason)

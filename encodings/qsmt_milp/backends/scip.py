@@ -9,8 +9,8 @@ from fractions import Fraction
 from importlib import import_module
 from typing import Any
 
-from qsmt.solver.base import Answer, Limits, Status
-from qsmt_milp.floats import FloatModel, to_floats
+from qsmt.solver.base import Answer, Limits, Optimum, Status
+from qsmt_milp.floats import FloatModel, highest, to_floats
 from qsmt_milp.model import Model
 
 TOLERANCE = 1e-9
@@ -41,14 +41,34 @@ class ScipBackend:
         reason = self.available()
         if reason is not None:
             return Answer(Status.UNKNOWN, reason=reason)
-        scip = import_module("pyscipopt")
-        solver, floats = scip.Model(), to_floats(model)
-        solver.hideOutput()
-        for option, value in (_options(limits) | _stop(floats)).items():
-            solver.setParam(option, value)
-        variables = _put(scip, solver, floats)
+        scip, floats = import_module("pyscipopt"), to_floats(model)
+        solver, variables = _loaded(scip, floats, _options(limits) | _stop(floats))
         solver.optimize()
         return _interpreted(solver, model, variables)
+
+    def maximize(self, model: Model, limits: Limits) -> Optimum:
+        """From the model's start, where it has one."""
+        reason = self.available()
+        if reason is not None:
+            return Optimum(reason=reason)
+        solver, variables = _loaded(import_module("pyscipopt"), to_floats(model), _options(limits))
+        if model.start:
+            begun = solver.createPartialSol()
+            for i, value in model.start.items():
+                solver.setSolVal(begun, variables[i], float(value))
+            solver.addSol(begun)
+        solver.optimize()
+        answer = _interpreted(solver, model, variables)
+        return Optimum(highest(model, solver.getDualbound()), answer.assignment, answer.reason)
+
+
+def _loaded(scip: Any, floats: FloatModel, options: dict[str, Any]) -> tuple[Any, list[Any]]:
+    """A solver with the model, and its variables."""
+    solver = scip.Model()
+    solver.hideOutput()
+    for option, value in options.items():
+        solver.setParam(option, value)
+    return solver, _put(scip, solver, floats)
 
 
 def _options(limits: Limits) -> dict[str, Any]:

@@ -8,92 +8,22 @@ For a leaf with weights w on rows `low <= a . v <= high` and its box B of the va
 for every v that satisfies the rows. If k = 1 and the right side is at most the bound, no solution in the box
 exceeds it; if k = 0 and the right side is negative, the box has no solution. A row that has no limit on the
 side that its weight needs proves nothing, and makes the leaf invalid. The splits of a tree cover the box of
-all variables because the variable that is split is an integer.
+all variables because the variable that is split is an integer; from each part `propagate` takes away only
+what the rows exclude.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil, floor, lcm
-
-from qsmt_milp.certified.tree import SHIFT, Leaf, Split, Tree
-from qsmt_milp.floats import scale
-from qsmt_milp.model import THRESHOLD, Exact, Model
-
-Box = tuple[list[int], list[int]]
-"""Lower and upper ends of all variables, in units of 1/`Exactly.unit`."""
+from qsmt_milp.certified.integers import Box, Exactly
+from qsmt_milp.certified.points import Points
+from qsmt_milp.certified.propagate import sides, whole
+from qsmt_milp.certified.tree import SHIFT, Leaf, Tree, Tried
 
 
-@dataclass(frozen=True, slots=True)
-class IntegerRow:
-    """A row multiplied by a positive number, so that all of it is integers; None: no limit."""
-
-    terms: tuple[tuple[int, int], ...]
-    lower: int | None
-    upper: int | None
-    over: int  # divided by this, it is scaled as the solver in doubles sees it
-
-
-@dataclass(frozen=True, slots=True)
-class Exactly:
-    """A model in integers: its question is whether the objective can exceed `bound`."""
-
-    rows: tuple[IntegerRow, ...]
-    objective: IntegerRow
-    bound: int  # in units of the objective
-    lower: tuple[int, ...]
-    upper: tuple[int, ...]
-    integer: tuple[bool, ...]
-    unit: int  # variables' ends are integers over this
-
-    @property
-    def box(self) -> Box:
-        """The ends of all variables."""
-        return list(self.lower), list(self.upper)
-
-
-def exactly(model: Model) -> Exactly:
-    """The model in integers, without the threshold's row. Integer variables get integer ends."""
-    ends = [_ends(v.lower, v.upper, integer=v.integer) for v in model.variables]
-    unit = lcm(*(Fraction(end).denominator for pair in ends for end in pair))
-    reach = [v.modulus for v in model.variables]
-    goal = _row(model.objective.terms, None, model.bound - model.objective.constant, reach)
-    assert goal.upper is not None
-    return Exactly(
-        rows=tuple(_row(r.terms, r.lower, r.upper, reach) for r in model.rows if r.name != THRESHOLD),
-        objective=goal,
-        bound=goal.upper,
-        lower=tuple(int(low * unit) for low, _ in ends),
-        upper=tuple(int(high * unit) for _, high in ends),
-        integer=tuple(v.integer for v in model.variables),
-        unit=unit,
-    )
-
-
-def _ends(lower: Exact, upper: Exact, *, integer: bool) -> tuple[Exact, Exact]:
-    return (ceil(lower), floor(upper)) if integer else (lower, upper)
-
-
-def _row(
-    terms: Mapping[int, Exact], lower: Exact | None, upper: Exact | None, reach: Sequence[Exact]
-) -> IntegerRow:
-    """The row in integers, scaled about as the solver in doubles sees it."""
-    near = scale(terms, reach)
-    numbers = [Fraction(v) for v in (*terms.values(), lower, upper) if v is not None]
-    over = lcm(1, *((v * near).denominator for v in numbers))
-    by = near * over
-    return IntegerRow(
-        terms=tuple((i, int(c * by)) for i, c in terms.items()),
-        lower=None if lower is None else int(lower * by),
-        upper=None if upper is None else int(upper * by),
-        over=over,
-    )
-
-
-def holds(problem: Exactly, box: Box, leaf: Leaf) -> bool:
-    """Does the leaf prove that nothing in the box exceeds the bound?"""
+def holds(problem: Exactly, box: Box | None, leaf: Leaf) -> bool:
+    """Does the leaf prove that nothing in the box exceeds the bound? Of None, which is no box, any leaf does."""
+    if box is None:
+        return True
     proved = _greatest(problem, box, leaf)
     if proved is None:
         return False
@@ -124,23 +54,20 @@ def _greatest(problem: Exactly, box: Box, leaf: Leaf) -> int | None:
 
 def verified(problem: Exactly, tree: Tree) -> bool:
     """Does the whole tree prove that nothing exceeds the bound?"""
-    pending = [(tree, problem.box)]
+    pending, points = [(tree, whole(problem))], Points.of(problem)
     while pending:
         node, box = pending.pop()
+        if box is None:
+            continue
+        if isinstance(node, Tried):
+            if points is None or not points.excluded(problem, box):
+                return False
+            continue
         if isinstance(node, Leaf):
             if not holds(problem, box, node):
                 return False
             continue
         if not problem.integer[node.variable]:
             return False
-        pending += list(zip((node.below, node.above), halves(box, node, problem.unit), strict=True))
+        pending += list(zip((node.below, node.above), sides(problem, box, node), strict=True))
     return True
-
-
-def halves(box: Box, split: Split, unit: int) -> tuple[Box, Box]:
-    """The two parts of a box; one of them may be empty, and is then hopeless by itself."""
-    lower, upper = box
-    below, above = list(upper), list(lower)
-    below[split.variable] = min(upper[split.variable], split.at * unit)
-    above[split.variable] = max(lower[split.variable], (split.at + 1) * unit)
-    return (lower, below), (above, upper)

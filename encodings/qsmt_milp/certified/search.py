@@ -8,6 +8,7 @@ integer variable that is expected to lower the objective the most on both sides 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib import import_module
@@ -18,14 +19,27 @@ from typing import Any
 import numpy as np
 
 from qsmt.arith.real import FloatArray
-from qsmt_milp.certified.check import Box, Exactly, halves, holds
-from qsmt_milp.certified.tree import SHIFT, Leaf, Split, Tree
+from qsmt_milp.certified.check import holds
+from qsmt_milp.certified.integers import Box, Exactly, halves
+from qsmt_milp.certified.points import Points, count
+from qsmt_milp.certified.propagate import side, whole
+from qsmt_milp.certified.tree import SHIFT, Leaf, Split, Tree, Tried
 
 INTEGRAL = 1e-6
 """A value this close to an integer is one."""
 
 _NOTHING = Leaf(0, {})
 """In the place of a side that is not done yet."""
+
+FEW = 1024
+"""So many points of the inputs are tried at once."""
+
+MANY = 2**22
+"""With more points than this, trying them all is hopeless."""
+
+PATIENCE = 50
+"""Nodes of relaxations alone, per FEW points of the inputs: as long as trying all of them would take. Then the
+inputs are split first, so that few points are left to be tried."""
 
 LEAST = 1e-9
 """A side of a split promises at least this much: else a side that brings nothing would hide the other."""
@@ -80,7 +94,8 @@ class Relaxation:
             self._solver.setOptionValue(option, value)
         self._solver.passModel(_program(self._highspy, problem))
         self._columns = np.arange(len(problem.lower), dtype=np.int32)
-        self._weights = [Fraction(goal.over << SHIFT, row.over) for row in problem.rows]
+        ratios = (Fraction(goal.over << SHIFT, row.over) for row in problem.rows)
+        self._weights = [ratio.as_integer_ratio() for ratio in ratios]
 
     def solve(self, box: Box, time_s: float) -> Relaxed:
         """Solve it on a box."""
@@ -113,9 +128,11 @@ class Relaxation:
         """Weights from duals. A weight that needs a limit its row does not have is noise, and left out."""
         weights = {}
         for i in np.flatnonzero(np.isfinite(duals) & (duals != 0)).tolist():
-            row, dual = self._problem.rows[i], duals[i]
+            row, dual = self._problem.rows[i], float(duals[i])
             if (row.upper if dual > 0 else row.lower) is not None:
-                weights[i] = round(Fraction(dual) * self._weights[i])
+                numerator, denominator = dual.as_integer_ratio()
+                over, under = self._weights[i]
+                weights[i] = numerator * over // (denominator * under)
         return Leaf(objective, weights)
 
 
@@ -187,6 +204,8 @@ class Search:
     problem: Exactly
     deadline: float
     relaxation: Relaxation
+    points: Points | None = None  # inputs are to be split first, and few points of them to be tried at once
+    most_nodes: int | None = None
     nodes: int = 0
     _costs: Costs = field(default_factory=Costs)
     _path: list[_Open] = field(default_factory=list)
@@ -197,20 +216,24 @@ class Search:
         Raises:
             GaveUp: the time is up, or a node can neither be proved nor split.
         """
-        box = self.problem.box
+        box = whole(self.problem)
         while True:
             found = self._node(box)
             if isinstance(found, Solution):
                 return found
             if isinstance(found, _Open):
                 self._path.append(found)
-                box = halves(box, found.split, self.problem.unit)[0]
+                box = self._side(found, 0)
                 continue
             finished = self._closed(found)
             if not self._path:
                 return finished
             self._path[-1].below = finished
-            box = halves(self._path[-1].box, self._path[-1].split, self.problem.unit)[1]
+            box = self._side(self._path[-1], 1)
+
+    def _side(self, parent: _Open, which: int) -> Box | None:
+        """What is left of the part below a split (0) or above it (1)."""
+        return side(self.problem, halves(parent.box, parent.split, self.problem.unit)[which], parent.split)
 
     def _closed(self, finished: Tree) -> Tree:
         """The largest part of the tree that a finished side completes."""
@@ -219,19 +242,26 @@ class Search:
             finished = Split(split.variable, split.at, below, finished)
         return finished
 
-    def _node(self, box: Box) -> Leaf | _Open | Solution:
+    def _node(self, box: Box | None) -> Leaf | Tried | _Open | Solution:
+        if box is None:
+            self._learn(-np.inf)
+            return _NOTHING
         left = self.deadline - monotonic()
         if left <= 0:
             raise GaveUp(f"the time limit, after {self.nodes} nodes")
+        if self.nodes == self.most_nodes:
+            raise GaveUp(f"{self.nodes} nodes")
         self.nodes += 1
+        if self._few(box) and self.points is not None and self.points.excluded(self.problem, box):
+            return Tried()
         relaxed = self.relaxation.solve(box, left)
-        self._learn(relaxed)
+        self._learn(relaxed.objective)
         for candidate in relaxed.candidates:
             if holds(self.problem, box, candidate):
                 return candidate
         return self._branch(box, relaxed)
 
-    def _learn(self, relaxed: Relaxed) -> None:
+    def _learn(self, objective: float) -> None:
         """What the split above this node has brought on this side; at most what closes a node counts."""
         if not self._path:
             return
@@ -241,20 +271,31 @@ class Search:
         self._costs.learn(
             above.split.variable,
             int(above.below is not None),
-            gain=above.objective - max(relaxed.objective, enough),
+            gain=above.objective - max(objective, enough),
             distance=up if above.below is None else 1 - up,
         )
+
+    def _few(self, box: Box) -> bool:
+        return self.points is not None and count(self.problem, box) <= FEW
 
     def _branch(self, box: Box, relaxed: Relaxed) -> _Open | Solution:
         """Split the most promising variable; where the relaxation was not solved, the widest."""
         free = [j for j, integer in enumerate(self.problem.integer) if integer and box[0][j] < box[1][j]]
+        inputs = [j for j in free if j < self.problem.inputs]
+        if self.points is not None and inputs:
+            return self._halved(box, relaxed, inputs)
         if relaxed.values is not None:
             return self._split(box, relaxed.values.tolist(), relaxed.objective, free)
         if not free:
             raise GaveUp("a node without freedom that no relaxation proves")
+        return self._halved(box, relaxed, free)
+
+    def _halved(self, box: Box, relaxed: Relaxed, free: list[int]) -> _Open:
+        """Split the widest variable in the middle."""
         widest = max(free, key=lambda j: box[1][j] - box[0][j])
         middle = (box[0][widest] + box[1][widest]) // (2 * self.problem.unit)
-        return _Open(Split(widest, middle, _NOTHING, _NOTHING), box, middle + 0.5, np.inf)
+        known = np.inf if relaxed.values is None else relaxed.objective
+        return _Open(Split(widest, middle, _NOTHING, _NOTHING), box, middle + 0.5, known)
 
     def _split(self, box: Box, values: list[float], objective: float, free: list[int]) -> _Open | Solution:
         if not free:
@@ -272,4 +313,11 @@ def search(problem: Exactly, wall_s: float) -> Tree | Solution:
     Raises:
         GaveUp: neither was found in time.
     """
-    return Search(problem, monotonic() + wall_s, Relaxation(problem)).run()
+    deadline, relaxation = monotonic() + wall_s, Relaxation(problem)
+    points = Points.of(problem)
+    if points is None or count(problem, problem.box) > MANY:
+        return Search(problem, deadline, relaxation).run()
+    most_nodes = PATIENCE * (count(problem, problem.box) // FEW)
+    with suppress(GaveUp):
+        return Search(problem, deadline, relaxation, most_nodes=most_nodes).run()
+    return Search(problem, deadline, relaxation, points).run()

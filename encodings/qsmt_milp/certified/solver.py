@@ -5,8 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from importlib import import_module
 
-from qsmt.solver.base import Answer, Limits, Status
-from qsmt_milp.certified.check import exactly, verified
+from qsmt.solver.base import Answer, Limits, Optimum, Status
+from qsmt_milp.certified.check import verified
+from qsmt_milp.certified.integers import exactly
 from qsmt_milp.certified.search import GaveUp, Solution, search
 from qsmt_milp.model import Model
 
@@ -40,3 +41,9 @@ class CertifiedBackend:
         if not verified(problem, found):
             return Answer(Status.UNKNOWN, reason="the certificate does not stand up to its check")
         return Answer(Status.UNSAT)
+
+    def maximize(self, model: Model, limits: Limits) -> Optimum:
+        """A proof that nothing exceeds what is of no interest; or a solution that does, for a next attempt."""
+        answer = self.solve(model, limits)
+        proved = answer.status is Status.UNSAT
+        return Optimum(Fraction(model.bound) if proved else None, answer.assignment, answer.reason)

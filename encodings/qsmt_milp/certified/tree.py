@@ -24,6 +24,11 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """Every point of the integer inputs in this box contradicts the rows, or does not exceed the bound."""
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """An integer variable is at most `at`, or at least `at + 1`."""
 
@@ -33,7 +38,7 @@ class Split:
     above: Tree
 
 
-Tree: TypeAlias = Leaf | Split
+Tree: TypeAlias = Leaf | Tried | Split
 
 SHIFT = 128
 """Weights are integers over 2**SHIFT."""
