@@ -61,7 +61,7 @@ def command(
         seconds=result.seconds,
         stages=result.stages,
         layers=result.layers,
-        notes=notes(loaded.quantization),
+        notes=notes(loaded),
         attributions=result.attributions,
     )
     emit(report, as_json=json, file=output)

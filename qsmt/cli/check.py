@@ -86,6 +86,6 @@ def _decided(sources: Sequence[Source], options: Options, *, quiet: bool, verbos
     with watcher(quiet=quiet, verbose=verbose) as watch:
         for source, found in zip(sources, loaded, strict=True):
             result = check(found.problem, options, watch)
-            report = Report.of_check(result, source=source.as_json(), notes=notes(found.quantization))
+            report = Report.of_check(result, source=source.as_json(), notes=notes(found))
             reports.append(replace(report, title=str(source.files[0])))
     return reports

@@ -20,6 +20,7 @@ from qsmt.frontend.base import read_file
 if TYPE_CHECKING:
     from qsmt.arith.real import RealTensor
     from qsmt.frontend.dense import Dense
+    from qsmt.frontend.runtimes import Runtime
     from qsmt.ir.network import Network
 
 SILENT = frozenset({"InputLayer", "Flatten", "Dropout"})
@@ -34,7 +35,7 @@ class KerasFrontend:
     def accepts(self, path: Path) -> bool:
         return path.suffix.lower() == ".h5"
 
-    def load(self, path: Path) -> Network:
+    def load(self, path: Path, *, runtime: Runtime | None = None) -> Network:  # noqa: ARG002
         import io
 
         try:

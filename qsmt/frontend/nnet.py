@@ -27,6 +27,7 @@ from qsmt.errors import MalformedModel
 from qsmt.frontend.base import read_file
 
 if TYPE_CHECKING:
+    from qsmt.frontend.runtimes import Runtime
     from qsmt.ir.network import Network
 
     Matrix = list[list[Fraction]]
@@ -43,7 +44,7 @@ class NnetFrontend:
     def accepts(self, path: Path) -> bool:
         return path.suffix.lower() == ".nnet"
 
-    def load(self, path: Path) -> Network:
+    def load(self, path: Path, *, runtime: Runtime | None = None) -> Network:  # noqa: ARG002
         return read_nnet(path).network
 
 

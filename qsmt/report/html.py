@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Format
 from qsmt.engine.analyze import layer_rows
 from qsmt.report import figures, text
 from qsmt.report.decimal import exact, lower, near, upper
@@ -92,7 +92,7 @@ def _witness(report: Report) -> list[tuple[str, list[str]]]:
     problem, witness = report.problem, report.verdict.witness
     rows = [("input", witness.input)]
     codes = problem.quantized_input(witness.input)
-    if isinstance(problem.quantized.input.type.element, Fixed) and codes != witness.input:
+    if isinstance(problem.quantized.input.type.element, Format) and codes != witness.input:
         rows.append(("as codes", codes))
     rows += [
         ("reads as", problem.reference_input(witness.input)),
