@@ -23,6 +23,7 @@ from qsmt.frontend.fixed_point import quantize
 from qsmt.frontend.formats import FixedPointScheme, FormatSpec
 from qsmt.ir.network import Network
 from qsmt.problem import ErrorBound, InputModel, Problem, Region
+from tests.support.affine_networks import FORMS, affine_problem
 from tests.support.any_network import curved
 from tests.support.networks import Recipe, random_problem
 from tests.support.truth import true_range
@@ -71,6 +72,15 @@ def test_parts_add_up_whatever_the_magnitudes(seed: int, model: InputModel) -> N
     problem = wild_problem(seed, Style((2, 4, 3, 2), Rounding.HALF_EVEN, Overflow.SATURATE, model=model))
     for a in attribute(problem):
         assert a.total >= Fraction(a.certified)
+
+
+@pytest.mark.parametrize("seed", range(len(FORMS)))
+def test_parts_add_up_for_formats_with_zero_points(seed: int) -> None:
+    problem = affine_problem(seed, FORMS[seed], sizes=(2, 4, 3, 2))
+    for a in attribute(problem):
+        low, high = true_range(problem, a.output)
+        assert (high if a.side > 0 else -low) <= Fraction(a.certified) <= a.total
+        assert not unfaithful(a)
 
 
 def test_two_float_networks_differ_by_weights_biases_and_relaxation_only() -> None:
