@@ -98,9 +98,13 @@ def one_each(source: Source) -> tuple[Source, ...]:
 
 
 def notes(loaded: Loaded) -> tuple[str, ...]:
-    """What a user should know of how the network was quantized here, or how its quantized file was read."""
-    report = loaded.quantization
-    return remarks(loaded.problem.quantized) if report is None else tuple(_notes(report))
+    """What a user should know of how the network was quantized here, or how its quantized ONNX file was read.
+
+    Nothing of a `.qir` file, which spells its arithmetic out.
+    """
+    if loaded.quantization is not None:
+        return tuple(_notes(loaded.quantization))
+    return remarks(loaded.problem.quantized) if loaded.sources[-1].suffix.lower() == ".onnx" else ()
 
 
 def _notes(report: QuantizationReport) -> Iterator[str]:

@@ -73,9 +73,26 @@ def _summary(reports: Sequence[Report]) -> Table:
     for report in reports:
         certified, reached = magnitudes(report)
         word, style = WORDS[type(report.verdict)]
-        trust = ", ".join(report.verdict.trust) if isinstance(report.verdict, Verified) else ""
-        table.add_row(report.label, Text(word, style), certified, reached, f"{report.seconds:.2f}", trust)
+        table.add_row(
+            report.label,
+            Text(word, style),
+            certified,
+            reached,
+            f"{report.seconds:.2f}",
+            _basis(report.verdict),
+        )
     return table
+
+
+def _basis(verdict: Verdict | None) -> str:
+    """What a verdict rests on, in a table."""
+    match verdict:
+        case Verified():
+            return ", ".join(verdict.trust)
+        case Falsified():
+            return "replay"
+        case _:
+            return "-"
 
 
 def magnitudes(report: Report) -> tuple[str, str]:

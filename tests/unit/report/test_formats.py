@@ -160,7 +160,7 @@ def test_several_problem_files_are_one_table_and_the_worst_exit_code(
     ran = qsmt(capsys, "check", Q8, Q4)
     assert ran.code == 1
     rows = [line for line in ran.out.splitlines() if line.startswith(str(EXAMPLE))]
-    assert "VERIFIED" in rows[0] and "dra" in rows[0] and "FALSIFIED" in rows[1]
+    assert "VERIFIED" in rows[0] and "dra" in rows[0] and "FALSIFIED" in rows[1] and "replay" in rows[1]
     assert qsmt(capsys, "check", Q8, Q8).code == 0
     assert qsmt(capsys, "check", Q8, Q4, "--json").report["verdict"] == "falsified"
 
