@@ -14,10 +14,10 @@ FITNESS := import sys, importlib.util as u; \
   else "cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)" if bare else None)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-without-gurobi lint type bench bench-dra bench-engine bench-scaling clean
+.PHONY: help venv demo test quick test-without-gurobi lint type bench bench-dra bench-int8 bench-engine bench-scaling clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+	@sed -n 's/^\([a-z0-9%-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
 	  while IFS='|' read -r target text; do printf '%-27s %s\n' "$$target" "$$text"; done
 
 venv: $(STAMP) ## make .venv with qsmt and all tools in it, at the pinned versions
@@ -71,6 +71,10 @@ bench-dra: $(STAMP) ## the difference analysis: widths of every mode beside publ
 
 bench-engine: $(STAMP) ## the search: two processes against one, enumeration against bare products, 50 kills
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.engine
+
+bench-int8: $(STAMP) ## files quantized by onnxruntime: bounds proved, broken and tightest; a million inputs bit by bit
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.int8
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.int8 bits
 
 bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (25 minutes)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md

@@ -2,8 +2,8 @@
 
 One vector x drives both networks. The input relation says what each reads of it:
 
-    grid        x is an integer vector, the codes of the quantized network; the reference reads
-                `input_scale * x`
+    grid        x is an integer vector, the codes of the quantized network (counted from its zero
+                point, if it has one); the reference reads `input_scale * x`
     continuous  x is a real vector; the reference reads `input_scale * x`, and so does the quantized
                 network, through its input quantizer (round half to even, saturate)
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Format
 from qsmt.arith.rounding import Rounding
 from qsmt.errors import MalformedProblem
 from qsmt.ir.network import Layer, Network, layers
@@ -52,6 +52,10 @@ class Region:
                 return None
             count *= int(high - low) + 1
         return count
+
+    def moved(self, by: int) -> Region:
+        """The same region, every coordinate of it larger by this."""
+        return Region(self.model, *(tuple(v + by for v in end) for end in (self.lower, self.upper)))
 
     def contains(self, x: tuple[Fraction, ...]) -> bool:
         integral = self.model is InputModel.CONTINUOUS or all(v.denominator == 1 for v in x)
@@ -115,11 +119,11 @@ class Problem:
             MalformedProblem: the network reads codes, and x is no point of a grid.
         """
         kind = self.quantized.input.type.element
-        if not isinstance(kind, Fixed):
+        if not isinstance(kind, Format):
             return self.reference_input(x)
         if self.region.model is InputModel.GRID:
             return _codes(x)
-        return tuple(Fraction(kind.encode(v, INPUT_ROUNDING)) for v in self.reference_input(x))
+        return tuple(Fraction(kind.read(v)) for v in self.reference_input(x))
 
 
 def _codes(x: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
@@ -170,7 +174,7 @@ def _check_region(problem: Problem) -> None:
             raise MalformedProblem(f"input {i} runs from {low} to {high}, but a grid has integer ends")
         if (
             region.model is InputModel.GRID
-            and isinstance(kind, Fixed)
+            and isinstance(kind, Format)
             and not kind.min <= low <= high <= kind.max
         ):
             raise MalformedProblem(

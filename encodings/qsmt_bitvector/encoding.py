@@ -68,6 +68,8 @@ class BitVectorEncoding:
         """Bit-vectors hold integers: a continuous region has inputs that are not."""
         if query.problem.region.model is InputModel.CONTINUOUS:
             return "the region is continuous; bit-vectors encode grids only"
+        if not query.problem.quantized.is_exact:
+            return "the quantized network is computed in float in part, and known between bounds only"
         ops = query.problem.quantized.ops + query.problem.reference.ops
         missing = sorted({label(op) for op in ops if type(op) not in self.supported()})
         return f"there is no bit-vector rule for {', '.join(missing)}" if missing else None

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from math import gcd, lcm
 
-from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.fixed import Format, Overflow
 from qsmt.arith.requantize import Requantization, staircase
 from qsmt.arith.rounding import Rounding, floor_offset, round_ratio
 from qsmt_bitvector.linear import Linear, combination, constant, numerator, of_term, residue
@@ -41,13 +41,16 @@ def requantized(circuit: Circuit, rule: Requantization, form: Linear, name: str)
     form = form.tightened()
     apply = rule.apply if rule.is_monotone(form.low, form.high) else rule.unbounded
     steps = apply(form.high) - apply(form.low)
-    scaled = form.scaled(rule.kind.multiplier)
     if steps == 0:
-        whole = constant(apply(form.low))
-    elif steps <= MAX_STEPS and not _is_power_of_two(_ratio(scaled)[1]):
+        return overflowed(circuit, constant(apply(form.low)), rule.target, rule.overflow, name)
+    kind = rule.exact_kind
+    if kind is None:
+        return _by_steps(circuit, rule.apply, form, name)
+    scaled = form.scaled(kind.multiplier)
+    if steps <= MAX_STEPS and not _is_power_of_two(_ratio(scaled)[1]):
         whole = _by_steps(circuit, apply, form, name)
     else:
-        whole = rounded(circuit, scaled, rule.kind.rounding, name)
+        whole = rounded(circuit, scaled, kind.rounding, name)
     return overflowed(circuit, whole, rule.target, rule.overflow, name)
 
 
@@ -124,7 +127,7 @@ def _floor(circuit: Circuit, top: Linear, bottom: int, name: str) -> Term:
     return circuit.floor_divide(dividend, bottom // step)
 
 
-def overflowed(circuit: Circuit, form: Linear, target: Fixed, mode: Overflow, name: str) -> Linear:
+def overflowed(circuit: Circuit, form: Linear, target: Format, mode: Overflow, name: str) -> Linear:
     """A form of denominator 1 brought into the range of `target`."""
     if target.min <= form.low and form.high <= target.max:
         return form

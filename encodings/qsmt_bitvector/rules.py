@@ -77,4 +77,5 @@ def leaky(circuit: Circuit, form: Linear, slope: Fraction, name: str) -> Linear:
 
 @INTEGER.register(Requantize)
 def _requantize(circuit: Circuit, op: Requantize, x: list[Linear], name: str) -> list[Linear]:
-    return [requantized(circuit, op.rule, v, f"{name}.{i}") for i, v in enumerate(x)]
+    pairs = zip(op.rules, x, strict=True)
+    return [requantized(circuit, rule, v, f"{name}.{i}") for i, (rule, v) in enumerate(pairs)]

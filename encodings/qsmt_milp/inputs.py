@@ -2,20 +2,21 @@
 
 Under `grid` x is integer and the codes are x. Under `continuous` x is real, and a code is an integer with
 
-    |x * input_scale / lsb - code| <= 1/2
+    |x * input_scale / lsb - code| <= noise
 
-before it saturates. At a tie this allows both neighbours, where the quantizer takes the even one: then a
-model may have a solution that the networks do not have, but never the other way round.
+before it saturates, where the noise is 1/2, or a little more if a runtime computes the quotient in single
+precision. At a tie this allows both neighbours, where the quantizer takes one: then a model may have a
+solution that the networks do not have, but never the other way round.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
+from math import ceil, floor
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Format
 from qsmt.arith.real import exact_array
-from qsmt.arith.rounding import round_fraction
-from qsmt.problem import INPUT_ROUNDING, InputModel, Problem
+from qsmt.problem import InputModel, Problem
 from qsmt_milp.bigm import confine
 from qsmt_milp.model import Builder, Exact, Linear
 from qsmt_milp.ranges import Range
@@ -29,7 +30,7 @@ INSIDE = Fraction(1, 2**20)
 def has_codes(problem: Problem) -> bool:
     """Does the quantized network read reals through an input quantizer?"""
     kind = problem.quantized.input.type.element
-    return isinstance(kind, Fixed) and problem.region.model is InputModel.CONTINUOUS
+    return isinstance(kind, Format) and problem.region.model is InputModel.CONTINUOUS
 
 
 def variables(builder: Builder, problem: Problem) -> list[Linear]:
@@ -87,8 +88,9 @@ def _code(builder: Builder, problem: Problem, *, i: int, x: Linear) -> Linear:
     if low == high:
         return Linear(low)
     scaled, ends = x * factor, [problem.region.lower[i] * factor, problem.region.upper[i] * factor]
-    window = Window(scaled - HALF, scaled + HALF, 1, ends[1] - HALF, ends[0] + HALF)
-    crossed = round_fraction(ends[0], INPUT_ROUNDING) < low, round_fraction(ends[1], INPUT_ROUNDING) > high
+    noise = _format(problem).read_noise
+    window = Window(scaled - noise, scaled + noise, 1, ends[1] - noise, ends[0] + noise)
+    crossed = ceil(ends[0] - noise) < low, floor(ends[1] + noise) > high
     code = builder.variable(code_name(i), low, high, integer=True)
     confine(
         builder, code_name(i), value=code, window=window, bounds=(low, high), crossed=crossed, integer=False
@@ -98,9 +100,14 @@ def _code(builder: Builder, problem: Problem, *, i: int, x: Linear) -> Linear:
 
 def codes_per_unit(problem: Problem) -> Fraction:
     """The real code of x = 1, before rounding."""
+    return problem.input_scale / _format(problem).scale
+
+
+def _format(problem: Problem) -> Format:
+    """What the quantized network reads."""
     kind = problem.quantized.input.type.element
-    assert isinstance(kind, Fixed)
-    return problem.input_scale / kind.scale
+    assert isinstance(kind, Format)
+    return kind
 
 
 def recovered(problem: Problem, i: int, *, value: Fraction, code: Fraction | None) -> Fraction:
@@ -114,9 +121,8 @@ def recovered(problem: Problem, i: int, *, value: Fraction, code: Fraction | Non
 
 def _into_cell(problem: Problem, x: Fraction, code: int) -> Fraction:
     """`x`, moved by next to nothing if it lies on the wrong side of the edge of the code's cell."""
-    kind, factor = problem.quantized.input.type.element, codes_per_unit(problem)
-    assert isinstance(kind, Fixed)
-    if kind.encode(x * problem.input_scale, INPUT_ROUNDING) == code:
+    kind, factor = _format(problem), codes_per_unit(problem)
+    if kind.read(x * problem.input_scale) == code:
         return x
-    reach = HALF - INSIDE
+    reach = 2 * HALF - kind.read_noise - INSIDE
     return min(max(x, (code - reach) / factor), (code + reach) / factor)

@@ -65,7 +65,10 @@ class Neuron:
         """
         if self.rule is None:
             return value
-        p, q = self.rule.kind.multiplier.as_integer_ratio()
+        kind = self.rule.exact_kind
+        if kind is None:
+            return self.rule.unbounded(int(value))
+        p, q = kind.multiplier.as_integer_ratio()
         return int(round_ratio(int(value) * p, q, self.rounding))
 
     def __call__(self, value: Exact) -> Exact:
@@ -81,8 +84,8 @@ class Neuron:
           0, so that a clamp from below at 0 or more hides the difference. For form <= 0, the mirror image.
         """
         assert self.rule is not None
-        rounding = self.rule.kind.rounding
-        if rounding in _TIES and self.rule.kind.multiplier.denominator % 2:
+        rounding, multiplier = self.rule.exact.rounding, self.rule.exact.multiplier
+        if rounding in _TIES and multiplier.denominator % 2:
             return Rounding.HALF_UP
         if self.low >= 0 or (self.floor is not None and self.floor >= 0):
             return NONNEGATIVE.get(rounding, rounding)

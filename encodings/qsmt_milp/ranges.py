@@ -18,6 +18,7 @@ import numpy as np
 
 from qsmt.arith.outward import float_down, float_up
 from qsmt.arith.real import ExactArray, RealTensor, exact_array
+from qsmt.arith.runtime_kinds import Hull
 from qsmt.errors import SoundnessError
 from qsmt.facts import Interval
 from qsmt.ir.network import Network, layers
@@ -117,7 +118,11 @@ def _leaky_relu(op: LeakyRelu, x: Range) -> Range:
 @RULES.register(Requantize)
 def _requantize(op: Requantize, x: Range) -> Range:
     """By the images of both ends; of a rule that is not monotone there, this is not the range (see below)."""
-    return Range(*(exact_array(map(op.rule.apply, end), end.shape) for end in (x.lower, x.upper)))
+
+    def applied(end: ExactArray) -> ExactArray:
+        return exact_array((rule.apply(v) for rule, v in zip(op.rules, end, strict=True)), end.shape)
+
+    return Range(applied(x.lower), applied(x.upper))
 
 
 def _product(weight: ExactArray, bias: ExactArray, x: Range) -> Range:
@@ -151,6 +156,8 @@ def _double(value: Fraction, rounded: Callable[[Fraction], float]) -> Fraction:
 
 def _overflow(op: Op, x: Range, out: Range) -> Iterator[str]:
     kind = op.out.type.element
+    if isinstance(op, Requantize) and any(isinstance(k, Hull) for k in op.runtime_kinds):
+        yield f"%{op.out.name} is computed in float, and known between bounds only"
     if isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP:
         if isinstance(op, Affine) and not out.within(kind.min, kind.max):
             yield f"the accumulator %{op.out.name} may wrap around on this region"
@@ -159,8 +166,8 @@ def _overflow(op: Op, x: Range, out: Range) -> Iterator[str]:
 
 
 def _is_monotone(op: Requantize, x: Range) -> bool:
-    pairs = zip(x.lower, x.upper, strict=True)
-    return all(op.rule.is_monotone(low, high) for low, high in pairs)
+    triples = zip(op.rules, x.lower, x.upper, strict=True)
+    return all(rule.is_monotone(low, high) for rule, low, high in triples)
 
 
 def excess(name: str, known: Range) -> Iterator[str]:

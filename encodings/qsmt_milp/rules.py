@@ -163,4 +163,4 @@ def _leaky(builder: Builder, name: str, op: LeakyRelu, neuron: Neuron) -> Linear
 def _requantize(scope: Scope, op: Requantize, neurons: Neurons) -> Neurons:
     if any(neuron.rule is not None for neuron in neurons):
         neurons = scope.neurons(op.x, scope.settle(op.x, neurons))
-    return [neuron.requantized(op.rule) for neuron in neurons]
+    return [neuron.requantized(rule) for neuron, rule in zip(neurons, op.rules, strict=True)]

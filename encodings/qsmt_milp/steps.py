@@ -41,8 +41,16 @@ class Window:
 def fits_rows(neuron: Neuron) -> bool:
     """Can the neuron's rule be written as a window, rather than as a staircase?"""
     assert neuron.rule is not None
-    p, q = neuron.rule.kind.multiplier.as_integer_ratio()
+    if neuron.rule.exact_kind is None:
+        return False
+    p, q = _ratio(neuron)
     return max(p, q) <= MAX_FACTOR and p * max(-neuron.low, neuron.high) <= 2**LARGEST
+
+
+def _ratio(neuron: Neuron) -> tuple[int, int]:
+    """The multiplier of an exact rule."""
+    assert neuron.rule is not None
+    return neuron.rule.exact.multiplier.as_integer_ratio()
 
 
 def window(builder: Builder, name: str, *, neuron: Neuron, value: Linear) -> Window:
@@ -57,8 +65,7 @@ def window(builder: Builder, name: str, *, neuron: Neuron, value: Linear) -> Win
 
 
 def _floor_like(neuron: Neuron) -> Window:
-    assert neuron.rule is not None
-    p, q = neuron.rule.kind.multiplier.as_integer_ratio()
+    p, q = _ratio(neuron)
     k = offset(q, neuron.rounding)
     above = neuron.form * p + k
     return Window(above - (q - 1), above, q, p * neuron.high + k - (q - 1), p * neuron.low + k)
@@ -66,8 +73,7 @@ def _floor_like(neuron: Neuron) -> Window:
 
 def _signed(builder: Builder, name: str, neuron: Neuron) -> Window:
     """Two offsets: one for acc >= 0, one for acc < 0, and a binary that is 1 iff acc < 0."""
-    assert neuron.rule is not None
-    p, q = neuron.rule.kind.multiplier.as_integer_ratio()
+    p, q = _ratio(neuron)
     plus, minus = (offset(q, twin[neuron.rounding]) for twin in (NONNEGATIVE, NONPOSITIVE))
     negative = builder.binary(f"{name}.neg")
     builder.at_least(f"{name}.neg.if", neuron.form - negative * neuron.low)
@@ -80,8 +86,7 @@ def _signed(builder: Builder, name: str, neuron: Neuron) -> Window:
 
 def _half_even(builder: Builder, name: str, neuron: Neuron, value: Linear) -> Window:
     """`|p*acc - q*y| <= q/2` for an even y, which takes both of its ties, and `< q/2` for an odd one."""
-    assert neuron.rule is not None
-    p, q = neuron.rule.kind.multiplier.as_integer_ratio()
+    p, q = _ratio(neuron)
     least, greatest = (int(neuron(end)) for end in (neuron.low, neuron.high))
     odd = builder.binary(f"{name}.odd")
     pairs = builder.variable(f"{name}.pairs", least // 2, greatest // 2, integer=True)

@@ -1,14 +1,16 @@
 """Requantization: how an exact accumulator becomes the next narrow integer.
 
-Two kinds, each the rounding of a rational multiple of the accumulator (the measured runtimes'
-conventions are tabulated in docs/semantics.md):
+Two kinds are the rounding of a rational multiple of the accumulator:
 
     SHIFT(s, rounding)       round(acc / 2**s)        research tools, legacy CMSIS, ap_fixed
     RATIONAL(p/q, rounding)  round(acc * p/q)         the mathematical ideal
 
-Both are monotone in `acc`. A monotone map onto n-bit integers is fixed by its at most 2**n - 1
-thresholds, which bisection finds on the exact rule: the `Staircase`. It needs no theory of the rule,
-so every consumer can fall back on it.
+The others are what the kernels of runtimes compute (qsmt.arith.runtime_kinds, docs/semantics.md).
+
+With saturation all of them are monotone in `acc` (a table if its codes are). A monotone map onto n-bit
+integers is fixed by its at most 2**n - 1 thresholds, which bisection finds on the exact rule: the
+`Staircase`. It needs no theory of the rule, so every consumer can fall back on it. Even the noise of a
+runtime's kind, how far its result may be from the exact multiple, is read off its thresholds.
 """
 
 from __future__ import annotations
@@ -19,8 +21,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.fixed import Fixed, Overflow, Quantized
 from qsmt.arith.rounding import Rounding, noise_bounds, round_ratio
+from qsmt.arith.runtime_kinds import (
+    DoubleAway,
+    DoubleUp,
+    F32Mul,
+    F64Mul,
+    Hull,
+    RuntimeKind,
+    SingleUp,
+    Table,
+)
 
 MAX_SHIFT = 4096
 """No two formats are further apart; and 2**MAX_SHIFT is still a number that can be written down."""
@@ -41,6 +53,13 @@ class Shift:
     def multiplier(self) -> Fraction:
         return Fraction(2) ** -self.shift
 
+    @property
+    def nominal(self) -> Fraction:
+        return self.multiplier
+
+    def rounded(self, acc: int) -> int:
+        return _rounded_multiple(acc, self.multiplier, self.rounding)
+
     def __str__(self) -> str:
         return f"shift {self.shift}, {self.rounding}"
 
@@ -56,11 +75,24 @@ class Rational:
         if self.multiplier <= 0:
             raise ValueError(f"a requantization multiplier is positive, not {self.multiplier}")
 
+    @property
+    def nominal(self) -> Fraction:
+        return self.multiplier
+
+    def rounded(self, acc: int) -> int:
+        return _rounded_multiple(acc, self.multiplier, self.rounding)
+
     def __str__(self) -> str:
         return f"rational {self.multiplier}, {self.rounding}"
 
 
-RequantKind: TypeAlias = Shift | Rational
+def _rounded_multiple(acc: int, multiplier: Fraction, rounding: Rounding) -> int:
+    return int(round_ratio(acc * multiplier.numerator, multiplier.denominator, rounding))
+
+
+ExactKind: TypeAlias = Shift | Rational
+RequantKind: TypeAlias = ExactKind | RuntimeKind
+RUNTIME_KINDS = (F32Mul, F64Mul, DoubleAway, DoubleUp, SingleUp, Table, Hull)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +101,31 @@ class Requantization:
 
     kind: RequantKind
     overflow: Overflow
-    target: Fixed
+    target: Fixed | Quantized
 
     def unbounded(self, acc: int) -> int:
         """The rounded result before overflow."""
-        m = self.kind.multiplier
-        return int(round_ratio(acc * m.numerator, m.denominator, self.kind.rounding))
+        return self.kind.rounded(acc)
 
     def apply(self, acc: int) -> int:
         """The exact result: the rule that defines this requantization."""
         return self.target.overflow(self.unbounded(acc), self.overflow)
 
+    @property
+    def exact(self) -> ExactKind:
+        """The kind, which is the rounding of an exact multiple."""
+        kind = self.exact_kind
+        assert kind is not None, f"{self.kind} is not the rounding of an exact multiple"
+        return kind
+
+    @property
+    def exact_kind(self) -> ExactKind | None:
+        """The kind, if it is the rounding of an exact multiple; consumers have closed forms for those."""
+        return None if isinstance(self.kind, RUNTIME_KINDS) else self.kind
+
     def noise(self) -> tuple[Fraction, Fraction]:
-        """Bounds of `unbounded(acc) - acc * multiplier`, in units of the result."""
-        return noise_bounds(self.kind.multiplier.denominator, self.kind.rounding)
+        """Bounds of `unbounded(acc) - acc * multiplier`, in units of the result, for an exact kind."""
+        return noise_bounds(self.exact.multiplier.denominator, self.exact.rounding)
 
     def overflows(self, low: int, high: int) -> bool:
         """Can an accumulator in [low, high] leave the target's range?"""
@@ -90,6 +133,8 @@ class Requantization:
 
     def is_monotone(self, low: int, high: int) -> bool:
         """Is `apply` monotone on [low, high]? Wrapping and zeroing are not once they happen."""
+        if isinstance(self.kind, Table) and not self.kind.is_monotone:
+            return False
         saturates = self.overflow in (Overflow.SATURATE, Overflow.SATURATE_SYMMETRIC)
         return saturates or not self.overflows(low, high)
 

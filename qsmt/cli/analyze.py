@@ -51,6 +51,6 @@ def command(
         seconds=result.seconds,
         stages=result.stages,
         layers=result.layers,
-        notes=notes(loaded.quantization),
+        notes=notes(loaded),
     )
     emit(report, as_json=json, file=output)

@@ -68,7 +68,7 @@ def command(
     )
     with watcher(quiet=quiet, verbose=verbose) as watch, stopped_by_interrupt() as stop:
         result = bound(loaded.problem, options, watch, gap=allowed, stop=stop)
-    report = Report.of_bound(result, source=source.as_json(), notes=notes(loaded.quantization))
+    report = Report.of_bound(result, source=source.as_json(), notes=notes(loaded))
     emit(report, as_json=json, file=output)
 
 

@@ -61,6 +61,6 @@ def command(
     loaded = source.load()
     with watcher(quiet=quiet, verbose=verbose) as watch:
         result = check(loaded.problem, options, watch)
-    report = Report.of_check(result, source=source.as_json(), notes=notes(loaded.quantization))
+    report = Report.of_check(result, source=source.as_json(), notes=notes(loaded))
     emit(report, as_json=json, file=output)
     raise typer.Exit(exit_code(result.verdict))

@@ -15,7 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the parallelism is --jobs;
 
 import typer
 
-from qsmt.cli import analyze, bound, check, crosscheck, doctor, export, replay
+from qsmt.cli import analyze, bound, check, crosscheck, doctor, export, quantize, replay
 from qsmt.cli.output import mute
 from qsmt.errors import BackendError, InputError, SoundnessError
 
@@ -39,6 +39,7 @@ app.command("analyze")(analyze.command)
 app.command("replay")(replay.command)
 app.command("export")(export.command)
 app.command("crosscheck", epilog=crosscheck.EPILOG)(crosscheck.command)
+app.command("quantize")(quantize.command)
 app.command("doctor")(doctor.command)
 
 

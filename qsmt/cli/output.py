@@ -105,7 +105,7 @@ def check_checkpoint(file: Path | None, *, resume: bool) -> None:
     check_writable(file)
 
 
-def write_whole(file: Path, text: str) -> None:
+def write_whole(file: Path, content: str | bytes) -> None:
     """Write beside the file, then rename: a reader never sees half of it.
 
     Through a link, not over it; and a pipe or a device cannot be renamed over, so it is written to.
@@ -114,20 +114,21 @@ def write_whole(file: Path, text: str) -> None:
         InputError: it cannot be written.
     """
     target = file.resolve()
+    stored = content.encode() if isinstance(content, str) else content
     try:
         if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
+            target.write_bytes(stored)
         else:
-            _write_beside(target, text)
+            _write_beside(target, stored)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=file) from None
 
 
-def _write_beside(target: Path, text: str) -> None:
+def _write_beside(target: Path, content: bytes) -> None:
     scratch = target.with_name(f".qsmt-{secrets.token_hex(8)}")
     try:
-        with scratch.open("x", encoding="utf-8") as stream:
-            stream.write(text)
+        with scratch.open("xb") as stream:
+            stream.write(content)
         scratch.replace(target)
     except BaseException:
         scratch.unlink(missing_ok=True)

@@ -41,14 +41,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qsmt.arith.fixed import Overflow
 from qsmt.arith.outward import add_down, add_up, float_down, float_up
 from qsmt.arith.real import FloatArray
+from qsmt.arith.units import Unit, common
 from qsmt.dra.domain import Clamps, Limits, both, cut, limits_between, minus, pair, plus
 from qsmt.facts import Interval
 from qsmt.ir.ops import Clamp, Op, Relu, Requantize, Value
 from qsmt.ir.rules import Rules
-from qsmt.ir.types import Real
+from qsmt.ir.types import Real, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,15 @@ def formula(ops: tuple[Op, ...]) -> Formula:
     return found
 
 
-def unit(value: Value) -> Fraction:
+def unit(value: Value) -> Unit:
     """What one unit of a value's type stands for."""
     kind = value.type.element
-    return Fraction(1) if isinstance(kind, Real) else kind.scale
+    return Fraction(1) if isinstance(kind, Real) else units_of(kind)
+
+
+def one_unit(value: Value) -> Fraction:
+    """The same of a value that is not per channel."""
+    return common(unit(value))
 
 
 @FORMULAS.register(Relu)
@@ -99,27 +104,34 @@ def _relu(_: Relu, before: Formula) -> Formula:
 
 @FORMULAS.register(Clamp)
 def _clamp_op(op: Clamp, before: Formula) -> Formula:
-    scale = unit(op.x)
+    if op.lower is None and op.upper is None:
+        return before
+    scale = one_unit(op.x)
     return before.clamped(*(None if v is None else v * scale for v in (op.lower, op.upper)))
 
 
 @FORMULAS.register(Requantize)
 def _requantize(op: Requantize, before: Formula) -> Formula:
-    rule, source, scale = op.rule, unit(op.x), unit(op.out)
-    low, high = rule.noise()
+    scale, (least, greatest) = one_unit(op.out), op.limits
+    low, high = op.noise
 
     def moved(limit: Fraction | None) -> Fraction | None:
-        return None if limit is None else rule.unbounded(int(limit / source)) * scale
+        return None if limit is None else _limit_after(op, limit) * scale
 
-    symmetric = rule.overflow is Overflow.SATURATE_SYMMETRIC and rule.target.signed
-    least = -rule.target.max if symmetric else rule.target.min
     noisy = Formula(
         moved(before.lower),
         moved(before.upper),
         before.noise_low + low * scale,
         before.noise_high + high * scale,
     )
-    return noisy.clamped(least * scale, rule.target.max * scale)
+    return noisy.clamped(least * scale, greatest * scale)
+
+
+def _limit_after(op: Requantize, limit: Fraction) -> int:
+    """The code that a limit of the operand becomes: the same for all neurons, as verify sees to."""
+    if limit == 0:
+        return op.rules[0].unbounded(0)
+    return op.rule.unbounded(int(limit / one_unit(op.x)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ below 2**52 is computed without any rounding.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +24,11 @@ import numpy.typing as npt
 from qsmt.arith.fixed import Fixed
 from qsmt.arith.outward import SMALLEST, SMALLEST_NORMAL, gamma, inflate, raised, two_sum, up
 from qsmt.arith.real import ExactArray, FloatArray, RealTensor, frozen
+from qsmt.arith.units import each
 from qsmt.dra.domain import mirrored
 from qsmt.facts import Interval
 from qsmt.ir.ops import Const
+from qsmt.ir.types import Real, units_of
 
 EXACT_LIMIT = 2.0**52
 """Integers below this may be doubled and are still doubles."""
@@ -57,18 +61,37 @@ def of_integers(values: ExactArray | npt.NDArray[np.int64]) -> Approximation:
 def of_const(const: Const) -> Approximation:
     """The real numbers that a constant stands for."""
     kind = const.type.element
-    if not isinstance(kind, Fixed):
+    if isinstance(kind, Real):
         return Approximation(const.reals.nearest, const.reals.radius)
     codes = of_integers(const.codes)
+    if not isinstance(kind, Fixed):
+        return _times(codes, each(units_of(kind), len(codes.nearest)))
     nearest, radius = np.ldexp(codes.nearest, -kind.frac), np.ldexp(codes.radius, -kind.frac)
     subnormal = (codes.nearest != 0) & (np.abs(nearest) < SMALLEST_NORMAL)
     return Approximation(nearest, np.where(subnormal, radius + SMALLEST, radius))
 
 
+def _times(codes: Approximation, scales: Sequence[Fraction]) -> Approximation:
+    """Rows of codes, or codes, times the scale of each; exact where 53 bits hold the product."""
+    shape = (len(scales), *(1,) * (codes.nearest.ndim - 1))
+    nearest = np.array([float(s) for s in scales]).reshape(shape)
+    bits = [s.numerator.bit_length() if _is_double(s) else 64 for s in scales]
+    room = np.array([2.0 ** max(0, 53 - b) for b in bits]).reshape(shape)
+    product = codes.nearest * nearest
+    normal = np.abs(product) >= SMALLEST_NORMAL
+    exact = (codes.nearest == 0) | ((codes.radius == 0) & (np.abs(codes.nearest) <= room) & normal)
+    rounding = np.abs(product) * 2.0**-51 + codes.radius * nearest + SMALLEST  # of the scale and the product
+    return Approximation(product, np.where(exact, 0.0, inflate(rounding, 4)))
+
+
+def _is_double(value: Fraction) -> bool:
+    return Fraction(float(value)) == value
+
+
 def difference_of(a: Const, b: Const) -> Approximation:
     """`a - b`; of two rationals that are not doubles exactly, so that equal ones leave no error."""
     found = of_const(a).minus(of_const(b))
-    if isinstance(a.type.element, Fixed) or isinstance(b.type.element, Fixed):
+    if not (isinstance(a.type.element, Real) and isinstance(b.type.element, Real)):
         return found
     both = (a.reals.radius > 0) & (b.reals.radius > 0)
     if not both.any():

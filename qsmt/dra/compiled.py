@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from qsmt.arith.fixed import Fixed
-from qsmt.dra.activation import Activation, compiled, formula, unit
+from qsmt.arith.fixed import Format
+from qsmt.arith.units import Unit
+from qsmt.dra.activation import Activation, compiled, formula, one_unit, unit
 from qsmt.dra.affine import AffineMap, affine_map, difference_of, of_const
 from qsmt.dra.interval import AffineStep, Ranged, Step, affine_step, linear_part, rounding_of, step
-from qsmt.dra.rounding import ScaledRounding
+from qsmt.dra.rounding import IntervalRounding
 from qsmt.dra.shape import Shape, shape_of
 from qsmt.facts import Interval
 from qsmt.ir.network import Layer, Network, layers
@@ -31,9 +32,9 @@ class Side:
     steps: tuple[Step, ...]  # its activation
     activation: Activation  # the same as one formula, in real units; without limits if it is a shape
     shape: Shape | None  # the same, where it is no clamp
-    roundings: tuple[ScaledRounding, ...]  # the activation without its limits, in units of the types
-    pre_unit: Fraction
-    post_unit: Fraction
+    roundings: tuple[IntervalRounding, ...]  # the activation without its limits, in units of the types
+    pre_unit: Unit
+    post_unit: Fraction  # one for all: accumulators per channel are requantized
     is_integer: bool
 
     def activated(self, pre: Ranged) -> Ranged:
@@ -70,7 +71,7 @@ class InputRelation:
 
     model: InputModel
     scale: Fraction
-    format: Fixed | None  # of the quantized network's input; None if it reads reals
+    format: Format | None  # of the quantized network's input; None if it reads reals
 
     @property
     def unit(self) -> Fraction:
@@ -112,7 +113,7 @@ def _compile(
     kind = quantized.network.input.type.element
     pairs = zip(layers(reference.network), layers(quantized.network), strict=True)
     return CompiledProblem(
-        inputs=InputRelation(model, input_scale, kind if isinstance(kind, Fixed) else None),
+        inputs=InputRelation(model, input_scale, kind if isinstance(kind, Format) else None),
         layers=tuple(_compile_layer(ours, theirs) for ours, theirs in pairs),
     )
 
@@ -145,6 +146,6 @@ def _compile_side(layer: Layer) -> Side:
         shape=shapes[0] if shapes else None,
         roundings=tuple(rounding_of(op) for op in layer.activation if isinstance(op, Requantize)),
         pre_unit=unit(layer.pre),
-        post_unit=unit(layer.post),
+        post_unit=one_unit(layer.post),
         is_integer=not isinstance(layer.pre.type.element, Real),
     )

@@ -16,8 +16,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from qsmt.arith.outward import add_down, add_up, float_down, float_up, times_up
+from qsmt.arith.outward import add_down, add_up, float_down, float_up, raised, times_up
 from qsmt.arith.real import FloatArray, IntArray
+from qsmt.arith.units import Unit
 from qsmt.facts import Interval
 from qsmt.problem import Region
 
@@ -139,12 +140,27 @@ def minus(a: Interval, b: Interval) -> Interval:
     return Interval(-ends[0], ends[1])
 
 
-def scaled(a: Interval, factor: Fraction) -> Interval:
-    """Bounds of `factor` times a value, whatever the sign of the factor."""
+def scaled(a: Interval, factor: Unit) -> Interval:
+    """Bounds of `factor` times a value, whatever the sign of the factor; one for each element is positive."""
+    if isinstance(factor, tuple):
+        return _scaled_each(a, factor)
     if factor.numerator < 0:
         return scaled(negated(a), -factor)
     ends = times_up(_raising(a), factor)
     return Interval(-ends[0], ends[1])
+
+
+def _scaled_each(a: Interval, factors: tuple[Fraction, ...]) -> Interval:
+    low, high = _around(factors)
+    ends = _raising(a)
+    product = np.where(ends > 0, ends * high, ends * low)
+    ends = np.where(ends == 0, 0.0, np.where(np.isnan(product), np.inf, raised(product)))
+    return Interval(-ends[0], ends[1])
+
+
+@lru_cache(maxsize=256)
+def _around(factors: tuple[Fraction, ...]) -> tuple[FloatArray, FloatArray]:
+    return np.array([float_down(f) for f in factors]), np.array([float_up(f) for f in factors])
 
 
 def both(a: Interval) -> Interval:

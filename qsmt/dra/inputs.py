@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Format, Quantized
 from qsmt.arith.outward import SMALLEST, gamma
 from qsmt.arith.real import FloatArray
 from qsmt.dra.activation import Before, Formula, compiled, difference_after
@@ -25,8 +25,6 @@ from qsmt.dra.interval import type_limits
 from qsmt.dra.rounding import ScaledRounding
 from qsmt.facts import Interval
 from qsmt.problem import INPUT_ROUNDING, InputModel
-
-_HALF = Fraction(1, 2)
 
 LEAST_DRIFT = Fraction(1, 2**1000)
 """A smaller drift has no double within a rounding error of it; then only the bounds of the difference are used."""
@@ -86,15 +84,19 @@ def input_facts(relation: InputRelation, boxes: Boxes) -> InputFacts:
     return InputFacts(reference, codes, _rounding_error(relation.format, reference, codes), x, scale, None)
 
 
-def _quantized(relation: InputRelation, kind: Fixed, x: Interval) -> Interval:
+def _quantized(relation: InputRelation, kind: Format, x: Interval) -> Interval:
     """The codes of a box of reals: the input quantizer is monotone, so its ends decide."""
+    if isinstance(kind, Quantized):
+        ends = scaled(x, relation.scale)
+        return Interval(kind.read_array(ends.lower), kind.read_array(ends.upper))
     rounding = ScaledRounding(relation.scale / kind.scale, INPUT_ROUNDING, integral=False)
     return type_limits(kind).of(rounding.of_interval(x))
 
 
-def _rounding_error(kind: Fixed, reference: Interval, codes: Interval) -> Interval:
+def _rounding_error(kind: Format, reference: Interval, codes: Interval) -> Interval:
     """Bounds of clamp(r + noise) - r, r the real input."""
-    quantizer = Formula(kind.min * kind.scale, kind.max * kind.scale, -_HALF * kind.scale, _HALF * kind.scale)
+    noise = kind.read_noise * kind.scale
+    quantizer = Formula(kind.min * kind.scale, kind.max * kind.scale, -noise, noise)
     zero = np.zeros_like(reference.lower)
     known = Before(reference, reference, Interval(zero, zero), scaled(codes, kind.scale))
     return difference_after(known, compiled(quantizer), compiled(Formula()))

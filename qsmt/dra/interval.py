@@ -15,11 +15,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qsmt.arith.fixed import Fixed, Overflow
-from qsmt.arith.requantize import Requantization
+from qsmt.arith.fixed import Format, Overflow
 from qsmt.dra.affine import AffineMap, affine_map, integer_map, of_const
 from qsmt.dra.domain import BoolArray, Limits, limits_between
-from qsmt.dra.rounding import ScaledRounding
+from qsmt.dra.rounding import IntervalRounding, RuntimeRounding, ScaledRounding
 from qsmt.dra.shape import shape_of
 from qsmt.facts import Interval
 from qsmt.ir.ops import Affine, Clamp, Curve, LeakyRelu, Op, Relu, Requantize
@@ -85,7 +84,7 @@ def _wrapped(kind: Accumulator, sums: Interval) -> Ranged:
     return _wrap(sums, type_limits(kind))
 
 
-def type_limits(kind: Fixed | Accumulator) -> Limits:
+def type_limits(kind: Format | Accumulator) -> Limits:
     """The range of an integer type."""
     return limits_between(Fraction(kind.min), Fraction(kind.max))
 
@@ -112,30 +111,33 @@ def _shape(op: LeakyRelu | Curve) -> Step:
 
 @RULES.register(Requantize)
 def _requantize(op: Requantize) -> Step:
-    rule = op.rule
     rounding = rounding_of(op)
-    limits = type_limits(rule.target)
+    limits = type_limits(op.target)
 
     def apply(x: Ranged) -> Ranged:
-        codes = _overflow(rule, rounding.of_interval(x.interval), limits)
+        codes = _overflow(op, rounding.of_interval(x.interval), limits)
         return Ranged(codes.interval, codes.regular & x.regular)
 
     return apply
 
 
-def rounding_of(op: Requantize) -> ScaledRounding:
+def rounding_of(op: Requantize) -> IntervalRounding:
     """A requantization without its overflow."""
-    return ScaledRounding(op.kind.multiplier, op.kind.rounding, integral=True)
+    if op.runtime_kinds:
+        source = op.x.type.element
+        assert isinstance(source, Format | Accumulator)
+        return RuntimeRounding(op.runtime_kinds, (source.min, source.max))
+    return ScaledRounding(op.rule.exact.multiplier, op.rule.exact.rounding, integral=True)
 
 
-def _overflow(rule: Requantization, codes: Interval, limits: Limits) -> Ranged:
+def _overflow(op: Requantize, codes: Interval, limits: Limits) -> Ranged:
     """The image of rounded codes under the target's overflow rule."""
-    match rule.overflow:
+    match op.overflow:
         case Overflow.SATURATE:
             return _regular(limits.of(codes))
         case Overflow.SATURATE_SYMMETRIC:
-            least = -rule.target.max if rule.target.signed else 0
-            return _regular(limits_between(Fraction(least), Fraction(rule.target.max)).of(codes))
+            least = -op.target.max if op.target.signed else 0
+            return _regular(limits_between(Fraction(least), Fraction(op.target.max)).of(codes))
         case Overflow.WRAP:
             return _wrap(codes, limits)
         case Overflow.SATURATE_ZERO:

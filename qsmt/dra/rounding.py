@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
 from qsmt.arith.outward import float_down, float_up
 from qsmt.arith.real import FloatArray
 from qsmt.arith.rounding import Rounding, round_fraction
+from qsmt.arith.runtime_kinds import ArrayRule, RuntimeKind, stacked_bounds
 from qsmt.dra.domain import BoolArray
 from qsmt.facts import Interval
 
@@ -50,6 +53,40 @@ ROUND: dict[Rounding, Callable[[FloatArray], FloatArray]] = {
     Rounding.HALF_TOWARD_ZERO: _half(np.trunc),
 }
 """Each exact for every double."""
+
+
+class IntervalRounding(Protocol):
+    """What rounds accumulators to codes, before any limit."""
+
+    def of_interval(self, values: Interval) -> Interval:
+        """Bounds of the rounded values."""
+        ...
+
+
+@dataclass(frozen=True)
+class RuntimeRounding:
+    """The rule of a runtime's kernel, or that of each neuron: monotone, and exact on the integers of `reach`.
+
+    Every accumulator lies in reach; the bounds of one may not.
+    """
+
+    kinds: tuple[RuntimeKind, ...]
+    reach: tuple[int, int]
+
+    @cached_property
+    def _rules(self) -> tuple[ArrayRule, ArrayRule]:
+        return stacked_bounds(self.kinds)
+
+    def of_interval(self, values: Interval) -> Interval:
+        least, greatest = self._rules
+        return Interval(
+            self._ends(np.ceil(values.lower), least), self._ends(np.floor(values.upper), greatest)
+        )
+
+    def _ends(self, values: FloatArray, rule: ArrayRule) -> FloatArray:
+        inside = np.clip(values, *self.reach)
+        codes: FloatArray = rule(inside.astype(np.int64)).astype(np.float64)
+        return codes
 
 
 @dataclass(frozen=True, slots=True)

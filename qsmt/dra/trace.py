@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 
 import numpy as np
 
 from qsmt.arith.outward import float_down
 from qsmt.arith.real import FloatArray, IntArray
+from qsmt.arith.units import Unit, inverse
 from qsmt.dra.activation import Before
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem
 from qsmt.dra.curved import curved_planes, slopes_between
@@ -42,9 +42,9 @@ class Pre:
         met = self.difference.meet(found)
         return replace(self, difference=select(self.quantized.regular, met, self.difference))
 
-    def meet_quantized(self, found: Interval, *, unit: Fraction, integral: bool) -> Pre:
+    def meet_quantized(self, found: Interval, *, unit: Unit, integral: bool) -> Pre:
         """The same for the quantized values, `found` in real units; codes are integers."""
-        codes = scaled(found, 1 / unit)
+        codes = scaled(found, inverse(unit))
         if integral:
             codes = Interval(np.ceil(codes.lower), np.floor(codes.upper))
         met = self.quantized.interval.meet(codes)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+from qsmt.arith.fixed import Format
 from qsmt.ir.text import print_network
-from qsmt.problem import Problem
+from qsmt.problem import InputModel, Problem, Region
 
 TEMPLATE = """\
 schema = "qsmt.problem/1"
@@ -45,18 +46,26 @@ def write_problem(problem: Problem, folder: Path) -> Path:
     """Write `problem.toml` and what it names into `folder`; the path of the problem file."""
     (folder / "reference.qir").write_text(print_network(problem.reference))
     (folder / "quantized.qir").write_text(print_network(problem.quantized))
-    path = folder / "problem.toml"
+    path, region = folder / "problem.toml", _stored(problem)
     path.write_text(
         TEMPLATE.format(
             scale=problem.input_scale,
             model=problem.region.model,
-            lower=_list(problem.region.lower),
-            upper=_list(problem.region.upper),
+            lower=_list(region.lower),
+            upper=_list(region.upper),
             bounds=_list(problem.claim.bounds),
             outputs=", ".join(map(str, problem.claim.outputs)),
         )
     )
     return path
+
+
+def _stored(problem: Problem) -> Region:
+    """The region as a problem file gives it: a grid in codes as they are stored."""
+    kind = problem.quantized.input.type.element
+    if problem.region.model is InputModel.CONTINUOUS or not isinstance(kind, Format):
+        return problem.region
+    return problem.region.moved(kind.zero_point)
 
 
 def _list(values: tuple[Fraction, ...]) -> str:

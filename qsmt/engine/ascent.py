@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Format
 from qsmt.arith.real import FloatArray
 from qsmt.interp.batch import BatchInterpreter
 from qsmt.problem import InputModel, Problem
@@ -132,4 +132,4 @@ def _code_step(problem: Problem) -> float:
     if problem.region.model is InputModel.GRID:
         return 1.0
     widest = max(float(b - a) for a, b in zip(problem.region.lower, problem.region.upper, strict=True))
-    return float(kind.scale / problem.input_scale) / 2 if isinstance(kind, Fixed) else widest * LAST_SHARE
+    return float(kind.scale / problem.input_scale) / 2 if isinstance(kind, Format) else widest * LAST_SHARE

@@ -16,6 +16,7 @@ import numpy as np
 
 from qsmt.arith.fixed import Fixed
 from qsmt.arith.real import FloatArray, IntArray, frozen
+from qsmt.arith.requantize import ExactKind
 from qsmt.arith.rounding import Rounding
 from qsmt.dra.analysis import analyze_region
 from qsmt.encoding import Query, QueryAnswer
@@ -61,14 +62,20 @@ def _with_ops(query: Query, change: Callable[[Op], Op]) -> Query:
 
 def _rounds(query: Query, rounding: Rounding) -> Query:
     def change(op: Op) -> Op:
-        return replace(op, kind=replace(op.kind, rounding=rounding)) if isinstance(op, Requantize) else op
+        if not (isinstance(op, Requantize) and isinstance(op.kind, ExactKind)):
+            return op
+        return replace(op, kind=replace(op.kind, rounding=rounding))
 
     return _with_ops(query, change)
 
 
 def wrong_rounding(query: Query) -> Query:
     """Floors, whatever the rule says; or rounds up where the rule is to floor."""
-    rules = {op.kind.rounding for op in query.problem.quantized.ops if isinstance(op, Requantize)}
+    rules = {
+        op.kind.rounding
+        for op in query.problem.quantized.ops
+        if isinstance(op, Requantize) and isinstance(op.kind, ExactKind)
+    }
     return _rounds(query, Rounding.CEIL if rules == {Rounding.FLOOR} else Rounding.FLOOR)
 
 

@@ -14,8 +14,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import assert_never
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Fixed, Format
 from qsmt.errors import MalformedProblem
+from qsmt.frontend.align import aligned
 from qsmt.frontend.base import load_network
 from qsmt.frontend.fixed_point import ActivationRanges, QuantizationReport, quantize
 from qsmt.frontend.flags import Box, codes_within, parse_bound, parse_box, scheme_of_bits
@@ -24,10 +25,10 @@ from qsmt.frontend.problem_file import (
     Deployed,
     ProblemFile,
     QuantizeHere,
-    Runtime,
     SecondFloat,
     read_problem_file,
 )
+from qsmt.frontend.runtimes import Runtime
 from qsmt.frontend.toml_table import shown
 from qsmt.ir.network import Network
 from qsmt.ir.types import ElementType
@@ -63,12 +64,14 @@ def load_problem(path: Path) -> Loaded:
         InputError: one line with the file and the key, or the network file, and what is wrong there.
     """
     file = read_problem_file(path)
-    reference, second = _networks(file.reference, file.quantized.network)
+    runtime = file.quantized.runtime if isinstance(file.quantized, Deployed) else None
+    reference, second = _networks(file.reference, file.quantized.network, runtime)
     with _located(str(path)):
         _check_inputs((reference, second), len(file.region.lower), where="region")
         other = _other_side(file, second)
+        reference = _aligned(reference, other.network)
         claim = _claim(reference, file.bound, outputs=file.outputs, where="property.bound")
-        problem = Problem(reference, other.network, file.region, other.input_scale, claim)
+        problem = Problem(reference, other.network, other.region, other.input_scale, claim)
     return Loaded(problem, other.report, _distinct(path, file.reference, file.quantized.network))
 
 
@@ -85,8 +88,16 @@ def _other_side(file: ProblemFile, network: Network) -> _OtherSide:
             hint = 'give scheme = "fixed-point" to quantize it, or scheme = "float"'
             raise MalformedProblem("the network is not quantized", where="quantized.network", hint=hint)
         case SecondFloat() | Deployed():
-            return _OtherSide(network, None, file.region, _input_scale(file, network.input.type.element))
+            kind = network.input.type.element
+            return _OtherSide(network, None, _centred(file.region, kind), _input_scale(file, kind))
     assert_never(file.quantized)
+
+
+def _centred(region: Region, kind: ElementType) -> Region:
+    """A grid of stored codes, as a file gives it, in codes that are counted from the zero point."""
+    if region.model is InputModel.CONTINUOUS or not isinstance(kind, Format):
+        return region
+    return region.moved(-kind.zero_point)
 
 
 def _input_kind(scheme: FixedPointScheme, model: InputModel) -> Fixed | None:
@@ -103,7 +114,7 @@ def _input_kind(scheme: FixedPointScheme, model: InputModel) -> Fixed | None:
 def _input_scale(file: ProblemFile, kind: ElementType | None) -> Fraction:
     if file.input_scale is not None:
         return file.input_scale
-    return kind.scale if file.region.model is InputModel.GRID and isinstance(kind, Fixed) else Fraction(1)
+    return kind.scale if file.region.model is InputModel.GRID and isinstance(kind, Format) else Fraction(1)
 
 
 # --- flags ----------------------------------------------------------------------------------------------
@@ -126,12 +137,14 @@ def problem_from_flags(
     """
     reals, bounds = parse_box(box), parse_bound(bound)
     _check_flags(quantized, bits=bits, runtime=runtime)
-    first, second = _networks(reference, quantized or reference)
+    chosen = None if runtime is None else Runtime(runtime)
+    first, second = _networks(reference, quantized or reference, chosen)
     _check_inputs((first, second), len(reals.lower), where="--box")
     if bits is not None:
         other = _of_bits(second, bits, box=reals, model=model)
     else:
         other = _of_file(second, box=reals, model=model, runtime=runtime)
+    first = _aligned(first, other.network)
     claim = _claim(first, bounds, outputs=None, where="--bound")
     problem = Problem(first, other.network, other.region, other.input_scale, claim)
     return Loaded(problem, other.report, _distinct(reference, quantized or reference))
@@ -175,7 +188,7 @@ def _relation(box: Box, kind: ElementType, *, model: InputModel) -> tuple[Region
     """The region of a real box, and the scale with which the reference reads its points."""
     if model is InputModel.CONTINUOUS:
         return Region(model, box.lower, box.upper), Fraction(1)
-    if not isinstance(kind, Fixed):
+    if not isinstance(kind, Format):
         what = "two float networks have no grid of input codes"
         raise MalformedProblem(what, where="--input-model", hint="use --input-model continuous")
     return codes_within(box, kind), kind.scale
@@ -184,9 +197,16 @@ def _relation(box: Box, kind: ElementType, *, model: InputModel) -> tuple[Region
 # --- both -----------------------------------------------------------------------------------------------
 
 
-def _networks(reference: Path, second: Path) -> tuple[Network, Network]:
+def _networks(reference: Path, second: Path, runtime: Runtime | None) -> tuple[Network, Network]:
     first = load_network(reference)
-    return first, first if second == reference else load_network(second)
+    return first, first if second == reference else load_network(second, runtime=runtime)
+
+
+def _aligned(reference: Network, quantized: Network) -> Network:
+    """The reference, aligned with an integer network; of other pairs `Problem` says what does not match."""
+    if reference.is_real and not quantized.is_real and reference.output.size == quantized.output.size:
+        return aligned(reference, quantized)
+    return reference
 
 
 def _check_inputs(networks: tuple[Network, ...], size: int, *, where: str) -> None:

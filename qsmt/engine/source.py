@@ -10,6 +10,7 @@ from typing import Any
 from qsmt.engine.load import Loaded, load_problem, problem_from_flags
 from qsmt.errors import MalformedProblem
 from qsmt.frontend.fixed_point import LayerFormats, QuantizationReport
+from qsmt.frontend.runtimes import remarks
 from qsmt.ir.types import Accumulator
 from qsmt.problem import InputModel
 
@@ -89,9 +90,10 @@ class Source:
             )
 
 
-def notes(report: QuantizationReport | None) -> tuple[str, ...]:
-    """What a user should know of how the network was quantized; nothing if it was not done here."""
-    return () if report is None else tuple(_notes(report))
+def notes(loaded: Loaded) -> tuple[str, ...]:
+    """What a user should know of how the network was quantized here, or how its quantized file was read."""
+    report = loaded.quantization
+    return remarks(loaded.problem.quantized) if report is None else tuple(_notes(report))
 
 
 def _notes(report: QuantizationReport) -> Iterator[str]:

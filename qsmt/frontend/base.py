@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from qsmt.errors import MalformedModel
 
 if TYPE_CHECKING:
+    from qsmt.frontend.runtimes import Runtime
     from qsmt.ir.network import Network
 
 MAX_BYTES = 2**31 - 1
@@ -26,8 +27,8 @@ class Frontend(Protocol):
     def accepts(self, path: Path) -> bool:
         """Does the file's name say that it is of this format? The file is not opened."""
 
-    def load(self, path: Path) -> Network:
-        """The network in the file, verified.
+    def load(self, path: Path, *, runtime: Runtime | None = None) -> Network:
+        """The network in the file, verified; a quantized one as `runtime` executes it (by default onnxruntime).
 
         Raises:
             InputError: one line with the file's name and what is wrong in it.
@@ -42,8 +43,8 @@ def frontends() -> tuple[Frontend, ...]:
     return OnnxFrontend(), IrTextFrontend()
 
 
-def load_network(path: Path) -> Network:
-    """The network in a file, whose suffix says which format it is.
+def load_network(path: Path, *, runtime: Runtime | None = None) -> Network:
+    """The network in a file, whose suffix says which format it is; a quantized one as `runtime` executes it.
 
     Raises:
         InputError: one line with the file's name and what is wrong in it.
@@ -51,7 +52,7 @@ def load_network(path: Path) -> Network:
     known = frontends()
     for frontend in known:
         if frontend.accepts(path):
-            return frontend.load(path)
+            return frontend.load(path, runtime=runtime)
     names = " or ".join(frontend.name for frontend in known)
     raise MalformedModel(
         f"a network file is {names}, which the suffix {path.suffix!r} is not",

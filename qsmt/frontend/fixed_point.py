@@ -29,7 +29,7 @@ from qsmt.errors import MalformedProblem
 from qsmt.frontend.formats import FixedPointScheme, FormatSpec, choose_format, input_format, leaves, refuse
 from qsmt.ir.network import Layer, Network, layers
 from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, Relu, Requantize, Value
-from qsmt.ir.types import Accumulator, Real, TensorType
+from qsmt.ir.types import Accumulator, TensorType
 from qsmt.ir.verify import accumulator_range, verify
 from qsmt.problem import INPUT_ROUNDING
 
@@ -218,7 +218,7 @@ def _quantize_layer(step: _Step, scheme: FixedPointScheme, *, x: Value) -> tuple
     affine, lost_weights, lost_biases = _affine(step, scheme, x=x)
     ops: list[Op] = [affine, *_activation(step, affine, rounding=scheme.rounding)]
     kind = ops[-1].out.type.element
-    assert not isinstance(kind, Real)
+    assert isinstance(kind, Fixed | Accumulator)
     formats = LayerFormats(
         weights=_format_of(affine.weight),
         bias=_format_of(affine.bias),

@@ -15,7 +15,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import NoReturn
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Format
 from qsmt.errors import MalformedProblem
 from qsmt.frontend.exact_number import PATTERN, exact_number
 from qsmt.frontend.formats import AUTO, MAX_BITS, FixedPointScheme, FormatSpec
@@ -51,7 +51,7 @@ def scheme_of_bits(bits: int) -> FixedPointScheme:
     return FixedPointScheme(plain, plain, FormatSpec(min(2 * bits, MAX_BITS), AUTO), hidden=plain)
 
 
-def codes_within(box: Box, kind: Fixed) -> Region:
+def codes_within(box: Box, kind: Format) -> Region:
     """The grid of the codes whose values lie in a real box.
 
     Raises:

@@ -9,6 +9,7 @@ from qsmt.errors import MalformedModel
 from qsmt.frontend.base import read_file
 
 if TYPE_CHECKING:
+    from qsmt.frontend.runtimes import Runtime
     from qsmt.ir.network import Network
 
 
@@ -20,7 +21,7 @@ class IrTextFrontend:
     def accepts(self, path: Path) -> bool:
         return path.suffix.lower() == ".qir"
 
-    def load(self, path: Path) -> Network:
+    def load(self, path: Path, *, runtime: Runtime | None = None) -> Network:  # noqa: ARG002
         from qsmt.ir.text import parse
 
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from qsmt.frontend.base import read_file
 
 if TYPE_CHECKING:
+    from qsmt.frontend.runtimes import Runtime
     from qsmt.ir.network import Network
 
 
@@ -24,7 +25,7 @@ class OnnxFrontend:
     def accepts(self, path: Path) -> bool:
         return path.suffix.lower() == ".onnx"
 
-    def load(self, path: Path) -> Network:
+    def load(self, path: Path, *, runtime: Runtime | None = None) -> Network:
         from qsmt.frontend.onnx_model import read_model
 
-        return read_model(read_file(path), path)
+        return read_model(read_file(path), path, runtime=runtime)

@@ -113,7 +113,7 @@ class Lowering:
     """The network under construction. Values are emitted once; what the output does not need is dropped."""
 
     def __init__(self, name: str, source: str, shape: tuple[int, ...]) -> None:
-        self._name = _legal(name)
+        self._name = legal_name(name)
         self._taken: dict[str, int] = {}
         self._definitions: dict[str, Op] = {}
         self._spent = 0
@@ -315,7 +315,7 @@ class Lowering:
 
     def _unique(self, name: str) -> str:
         """A legal name like this one that no other value has."""
-        base = candidate = _legal(name)
+        base = candidate = legal_name(name)
         while candidate in self._taken:
             self._taken[base] += 1
             candidate = f"{base}.{self._taken[base]}"
@@ -323,7 +323,7 @@ class Lowering:
         return candidate
 
 
-def _legal(name: str) -> str:
+def legal_name(name: str) -> str:
     """`name` with every character that IR names cannot have replaced, and cut to a readable length."""
     return re.sub(r"[^\w.:/-]", "_", name[:_MAX_NAME]) or "_"
 

@@ -13,17 +13,20 @@ from qsmt.frontend.onnx_affine import Computed, Lowering
 from qsmt.frontend.onnx_exact import BeyondLimits
 from qsmt.frontend.onnx_graph import Graph, Node, read_graph
 from qsmt.frontend.onnx_ops import COMPUTING
-from qsmt.frontend.onnx_rules import Call, Operators, Tensor
+from qsmt.frontend.onnx_quantized import read_quantized
+from qsmt.frontend.onnx_rules import Call, Operators, Tensor, is_quantized
 from qsmt.frontend.onnx_shape_ops import MOVING
 from qsmt.frontend.onnx_tensor import quoted, read_constant
 from qsmt.frontend.onnx_windows import WINDOWED
+from qsmt.frontend.runtimes import Runtime
 from qsmt.ir.network import Network
 
 OPERATORS = Operators(MOVING, COMPUTING, WINDOWED, ACTIVATING)
 
 
-def read_model(content: bytes, path: Path) -> Network:
-    """The network that a model's bytes spell; `path` is where they come from.
+def read_model(content: bytes, path: Path, *, runtime: Runtime | None = None) -> Network:
+    """The network that a model's bytes spell; `path` is where they come from. A quantized one is read as
+    `runtime` executes it, by default onnxruntime.
 
     Raises:
         InputError: one line with the path and what is wrong.
@@ -32,6 +35,8 @@ def read_model(content: bytes, path: Path) -> Network:
         graph = read_graph(ModelProto.FromString(content), path)
     except (DecodeError, UnicodeDecodeError):  # the latter from protobuf versions that decode names eagerly
         raise MalformedModel("is not an ONNX model, or is cut short", where=path) from None
+    if any(is_quantized(node) for node in graph.nodes):
+        return read_quantized(graph, runtime or Runtime.ONNXRUNTIME)
     return _Evaluation(graph).network()
 
 

@@ -141,13 +141,10 @@ class Operators:
 
     def _unsupported(self, node: Node) -> UnsupportedOp:
         what, hint = f"{node} is not supported", "docs/semantics.md lists what is read"
-        if _is_quantized(node):
-            what = f"{node} is quantized; ONNX networks that are already quantized are not read yet"
-            hint = "give the float network and a quantization scheme"
         return UnsupportedOp(what, where=node.path, hint=hint)
 
 
-def _is_quantized(node: Node) -> bool:
+def is_quantized(node: Node) -> bool:
     """Is this an operator of integer networks (of ONNX itself or of onnxruntime)?"""
     marks = ("quantizelinear", "qlinear", "qgemm", "qattention", "qordered", "matmulinteger", "convinteger")
     return any(mark in node.op_type.lower() for mark in marks)

@@ -37,7 +37,9 @@ INTEGERS: dict[int, str] = {
     TensorProto.UINT64: "<u8",
     TensorProto.BOOL: "?",
 }
-_FORMATS = FLOATS | INTEGERS
+NIBBLES: dict[int, str] = {TensorProto.INT4: "i1", TensorProto.UINT4: "u1"}
+"""Integers of 4 bits, two in a byte, the first in its lower half."""
+_FORMATS = FLOATS | INTEGERS | NIBBLES
 _FIELDS: dict[int, str] = {
     TensorProto.FLOAT: "float_data",
     TensorProto.DOUBLE: "double_data",
@@ -110,6 +112,21 @@ class _Reader:
 
     def _values(self, count: int) -> npt.NDArray[Any]:
         """The numbers; floats as doubles or singles, integers in their own type."""
+        if self.tensor.data_type in NIBBLES:
+            return self._halves(self._stored((count + 1) // 2), count)
+        return self._stored(count)
+
+    def _halves(self, stored: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+        pairs = stored.view(np.uint8)
+        nibbles = np.stack([pairs & 15, pairs >> 4], axis=-1).ravel()[:count].astype(np.int8)
+        return (
+            np.where(nibbles > 7, nibbles - 16, nibbles)
+            if self.tensor.data_type == TensorProto.INT4
+            else nibbles
+        )
+
+    def _stored(self, count: int) -> npt.NDArray[Any]:
+        """So many numbers of the type, or bytes of halves, as they are stored."""
         if self.tensor.HasField("segment"):
             self._fail("is a segment of a larger tensor")
         kind = np.dtype(_FORMATS[self.tensor.data_type])
@@ -139,7 +156,11 @@ class _Reader:
         target = np.dtype("<u2") if is_half else kind
         with np.errstate(invalid="ignore"):
             narrow = numbers.astype(target)
-        if target.kind in "iu" and not np.array_equal(narrow, numbers):
+        if (
+            self.tensor.data_type not in NIBBLES
+            and target.kind in "iu"
+            and not np.array_equal(narrow, numbers)
+        ):
             self._fail(f"holds numbers that do not fit {type_name(self.tensor.data_type)}")
         return narrow.view(np.float16) if is_half else narrow
 

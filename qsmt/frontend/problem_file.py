@@ -47,17 +47,12 @@ from typing import TypeAlias
 from qsmt.arith.rounding import Rounding
 from qsmt.errors import MalformedProblem
 from qsmt.frontend.formats import AUTO, Auto, FixedPointScheme, FormatSpec
+from qsmt.frontend.runtimes import Runtime
 from qsmt.frontend.toml_table import Table, read_toml, shown
 from qsmt.problem import InputModel, Region
 
 SCHEMA = "qsmt.problem/1"
 FORMATS = ("input", "weights", "bias", "hidden", "output")
-
-
-class Runtime(StrEnum):
-    """Whose integer arithmetic a quantized model file is read with."""
-
-    ONNXRUNTIME = "onnxruntime"
 
 
 class Scheme(StrEnum):

@@ -18,20 +18,23 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmt.arith.curves import STEEPEST, bounds
-from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.fixed import Format, Overflow, Quantized
 from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, float_up, gamma, inflate, up
 from qsmt.arith.real import FloatArray
 from qsmt.arith.requantize import Requantization, Shift
 from qsmt.arith.rounding import Rounding
+from qsmt.arith.runtime_kinds import stacked, stacked_bounds
 from qsmt.interp import quantized
-from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Curve, LeakyRelu, Relu, Requantize
+from qsmt.ir.network import Network, layers
+from qsmt.ir.ops import Affine, Clamp, Curve, LeakyRelu, Op, Relu, Requantize
 from qsmt.ir.rules import Rules
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
-from qsmt.problem import INPUT_ROUNDING, InputModel, Problem
+from qsmt.problem import InputModel, Problem
 
 EXACT_BITS: tuple[tuple[type[np.floating[Any]], int], ...] = ((np.float32, 22), (np.float64, 51))
 """Integers of this many bits survive a halving and an added half without rounding."""
+
+HALF = Fraction(1, 2)
 
 TABLE_LIMIT = 2**16
 """The most thresholds a requantization is tabulated with."""
@@ -192,6 +195,18 @@ def _limits(op: Clamp) -> tuple[float, float]:
     return low, np.inf if op.upper is None else float(op.upper)
 
 
+def layer_values(network: Network, points: FloatArray) -> list[FloatArray]:
+    """What each layer of a real network computes on points (points, n), after its activation, nearly."""
+    ends = {layer.post.name for layer in layers(network)}
+    value, found = Enclosure(points, np.zeros(points.shape[1])), []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for op in network.ops:
+            value = REAL_RULES[type(op)](op)(value)
+            if op.out.name in ends:
+                found.append(value.values.copy())
+    return found
+
+
 # --- integer networks --------------------------------------------------------------------------------
 
 
@@ -201,6 +216,8 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
     if network.is_real:
         steps = [REAL_RULES[type(op)](op) for op in network.ops]
         return lambda _, scaled: _through(steps, scaled)
+    if not network.is_exact:
+        return _hull_side(problem)
     bits = max(_bits(op) for op in network.ops if isinstance(op, Affine | Requantize))
     precision = next((kind for kind, limit in EXACT_BITS if bits <= limit), None)
     if precision is None:
@@ -216,12 +233,62 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
     return side
 
 
+def _hull_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclosure]:
+    """Both ends of what the codes can be, exactly; the radius is the largest of the batch."""
+    network = problem.quantized
+    if max(_bits(op) for op in network.ops if isinstance(op, Affine | Requantize)) > EXACT_BITS[-1][1]:
+        return lambda points, _: _exact_side(problem, points)
+    steps = [bounds_step(op) for op in network.ops]
+
+    def side(points: FloatArray, _: Enclosure) -> Enclosure:
+        low: Codes = _input_codes(problem, points)
+        high = low
+        for step in steps:
+            low, high = step(low, high)
+        found = _values(network, (low + high) / 2)
+        kind = network.output.type.element
+        assert not isinstance(kind, Real)
+        half = _largest(high - low) / 2 * float_up(kind.scale)
+        return Enclosure(found.values, inflate(found.radius + half, 4))
+
+    return side
+
+
+def bounds_step(op: Op) -> Callable[[Codes, Codes], tuple[Codes, Codes]]:
+    """An op on the least and the greatest codes."""
+    if isinstance(op, Affine):
+        weight, bias = (part.astype(np.float64) for part in op.integers)
+        positive, negative = np.maximum(weight, 0.0).T, np.minimum(weight, 0.0).T
+        kind = op.out.type.element
+        assert isinstance(kind, Accumulator)
+
+        def sums(low: Codes, high: Codes) -> tuple[Codes, Codes]:
+            least, most = low @ positive + high @ negative + bias, high @ positive + low @ negative + bias
+            if kind.overflow is AccumulatorOverflow.EXACT:
+                return least, most
+            wraps = (least < kind.min) | (most > kind.max)
+            return np.where(wraps, float(kind.min), least), np.where(wraps, float(kind.max), most)
+
+        return sums
+    if isinstance(op, Requantize) and op.runtime_kinds:
+        rules, low_code, high_code = stacked_bounds(op.runtime_kinds), op.target.min, op.target.max
+
+        def rounded(low: Codes, high: Codes) -> tuple[Codes, Codes]:
+            ends = (rule(end.astype(np.int64)) for rule, end in zip(rules, (low, high), strict=True))
+            least, most = (np.clip(end, low_code, high_code).astype(np.float64) for end in ends)
+            return least, most
+
+        return rounded
+    step = CODE_RULES[type(op)](op, np.float64)
+    return lambda low, high: (step(low.copy()), step(high.copy()))
+
+
 def _bits(op: Affine | Requantize) -> int:
     """How many bits hold every operand, product and partial sum, in any order, and every result."""
     if isinstance(op, Requantize):
-        return op.rule.target.bits + 1
+        return op.target.bits + 1
     x, acc = op.x.type.element, op.out.type.element
-    assert isinstance(x, Fixed) and isinstance(acc, Accumulator)
+    assert isinstance(x, Format) and isinstance(acc, Accumulator)
     weight, bias = op.integers
     largest = np.abs(weight).sum(axis=1) * max(abs(x.min), x.max) + np.abs(bias)
     return max(int(largest.max()).bit_length() + 1, x.bits + 1, acc.bits)
@@ -231,31 +298,42 @@ def _exact_side(problem: Problem, points: FloatArray) -> Enclosure:
     """The exact interpreter, its results rounded to doubles."""
     network = problem.quantized
     inputs = [tuple(map(Fraction, row)) for row in points.tolist()]
-    outputs = quantized.run(network, [problem.quantized_input(x) for x in inputs])
-    values = np.array([[float(v) for v in row] for row in outputs]).reshape(len(inputs), network.output.size)
-    return Enclosure(values, np.spacing(_largest(values)))
+    found, size = (
+        quantized.enclose(network, [problem.quantized_input(x) for x in inputs]),
+        network.output.size,
+    )
+    values = np.array([[float(v) for v in row] for row in found.middle]).reshape(len(inputs), size)
+    radius = np.spacing(_largest(values))
+    if found.radius is not None:
+        widths = np.array([[float_up(v) for v in row] for row in found.radius]).reshape(len(inputs), size)
+        radius = up(radius + _largest(widths))
+    return Enclosure(values, radius)
 
 
 def _input_codes(problem: Problem, points: FloatArray) -> FloatArray:
     """The input codes; a tie of the input quantizer that doubles cannot tell is decided exactly."""
     kind = problem.quantized.input.type.element
-    if problem.region.model is InputModel.GRID or not isinstance(kind, Fixed):
+    if problem.region.model is InputModel.GRID or not isinstance(kind, Format):
         return points
+    if problem.input_scale == 1 and isinstance(kind, Quantized):
+        return kind.read_array(points)
     ratio = problem.input_scale / kind.scale
     position = points * float(ratio)
     codes = np.clip(np.rint(position), kind.min, kind.max)
-    near_tie = np.abs(position - np.floor(position) - 0.5) <= np.spacing(np.abs(position)) * 4
+    doubt = np.spacing(np.abs(position)) * 4 + float(2 * (kind.read_noise - HALF))
+    near_tie = np.abs(position - np.floor(position) - 0.5) <= doubt
     for index in np.argwhere(near_tie):
         value = Fraction(float(points[tuple(index)])) * problem.input_scale
-        codes[tuple(index)] = float(kind.encode(value, INPUT_ROUNDING))
+        codes[tuple(index)] = float(kind.read(value))
     return codes
 
 
 def _values(network: Network, codes: FloatArray) -> Enclosure:
     kind = network.output.type.element
     assert not isinstance(kind, Real), f"@{network.name} is not an integer network"
-    values = codes * float(kind.scale)
-    exact = kind.scale.numerator == 1 and (kind.scale.denominator & (kind.scale.denominator - 1)) == 0
+    scale = kind.scale
+    values = codes * float(scale)
+    exact = scale.numerator == 1 and (scale.denominator & (scale.denominator - 1)) == 0
     magnitude = _largest(values)
     return Enclosure(values, np.zeros_like(magnitude) if exact else 2 * np.spacing(magnitude))
 
@@ -290,7 +368,7 @@ def _code_relu(_: Relu, __: type[np.floating[Any]]) -> CodeStep:
 @CODE_RULES.register(Clamp)
 def _code_clamp(op: Clamp, _: type[np.floating[Any]]) -> CodeStep:
     kind = op.out.type.element
-    assert isinstance(kind, Fixed | Accumulator)
+    assert isinstance(kind, Format | Accumulator)
     low = kind.min if op.lower is None else max(int(op.lower), kind.min)
     high = kind.max if op.upper is None else min(int(op.upper), kind.max)
     return lambda codes: _clipped(codes, float(low), float(high))
@@ -325,8 +403,10 @@ _ROUND: dict[Rounding, Callable[[Codes], Codes]] = {
 
 @CODE_RULES.register(Requantize)
 def _code_requantize(op: Requantize, precision: type[np.floating[Any]]) -> CodeStep:
+    if op.runtime_kinds:
+        return _as_the_runtime(op, precision)
     rule, source = op.rule, op.x.type.element
-    assert isinstance(source, Fixed | Accumulator)
+    assert isinstance(source, Format | Accumulator)
     limit = dict(EXACT_BITS)[precision]
     if (
         isinstance(rule.kind, Shift)
@@ -338,6 +418,11 @@ def _code_requantize(op: Requantize, precision: type[np.floating[Any]]) -> CodeS
         return _tabulated(rule, source.min, source.max)
     apply = np.frompyfunc(lambda code: float(rule.apply(int(code))), 1, 1)
     return lambda codes: np.asarray(apply(codes), dtype=precision)
+
+
+def _as_the_runtime(op: Requantize, precision: type[np.floating[Any]]) -> CodeStep:
+    rule, low, high = stacked(op.runtime_kinds), op.target.min, op.target.max
+    return lambda codes: np.clip(rule(codes.astype(np.int64)), low, high).astype(precision)
 
 
 def _shifted(rule: Requantization, kind: Shift) -> CodeStep:

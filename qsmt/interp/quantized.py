@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qsmt.arith.real import ExactArray
+from qsmt.arith.real import ExactArray, exact_array
+from qsmt.arith.runtime_kinds import Hull
+from qsmt.interp.reference import Enclosed
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
 from qsmt.ir.rules import Rules
@@ -19,7 +21,8 @@ RULES: Rules[Rule] = Rules("the exact interpreter of integer networks")
 
 
 def run_codes(network: Network, codes: ExactArray) -> ExactArray:
-    """Output codes (points, m) of input codes (points, n), all Python integers."""
+    """Output codes (points, m) of input codes (points, n), all Python integers; of a network without hulls."""
+    assert network.is_exact, f"@{network.name} is known between bounds only"
     for op in network.ops:
         codes = RULES[type(op)](op, codes)
     return codes
@@ -34,6 +37,56 @@ def run(network: Network, points: Sequence[Sequence[Fraction]]) -> list[tuple[Fr
     assert not isinstance(kind, Real), f"@{network.name} is not an integer network"
     scale = kind.scale
     return [tuple(code * scale for code in row) for row in run_codes(network, codes).tolist()]
+
+
+def enclose(network: Network, points: Sequence[Sequence[Fraction]]) -> Enclosed:
+    """The values of the outputs; between bounds, where a hull leaves them open."""
+    if network.is_exact or not points:
+        return Enclosed(run(network, points))
+    kind = network.output.type.element
+    assert not isinstance(kind, Real), f"@{network.name} is not an integer network"
+    codes = np.array([[int(v) for v in point] for point in points], dtype=object)
+    low, high = _bounds(network, codes)
+    half = kind.scale / 2
+    middle = [tuple(v * half for v in row) for row in (low + high).tolist()]
+    return Enclosed(middle, [tuple(v * half for v in row) for row in (high - low).tolist()])
+
+
+def _bounds(network: Network, codes: ExactArray) -> tuple[ExactArray, ExactArray]:
+    """The least and the greatest output codes, by intervals; every op but a sum is monotone."""
+    low = high = codes
+    for op in network.ops:
+        match op:
+            case Affine():
+                low, high = _sum_bounds(op, low, high)
+            case Requantize() if any(isinstance(kind, Hull) for kind in op.runtime_kinds):
+                low, high = _hull_bounds(op, low, 0), _hull_bounds(op, high, 1)
+            case _:
+                low, high = RULES[type(op)](op, low), RULES[type(op)](op, high)
+    return low, high
+
+
+def _sum_bounds(op: Affine, low: ExactArray, high: ExactArray) -> tuple[ExactArray, ExactArray]:
+    weight, bias = op.integers
+    positive, negative = np.maximum(weight, 0).T, np.minimum(weight, 0).T
+    least, most = low @ positive + high @ negative + bias, high @ positive + low @ negative + bias
+    kind = op.out.type.element
+    if isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP:
+        wraps = (least < kind.min) | (most > kind.max)
+        return np.where(wraps, kind.min, least), np.where(wraps, kind.max, most)
+    return least, most
+
+
+def _hull_bounds(op: Requantize, x: ExactArray, end: int) -> ExactArray:
+    hulls = [rule.kind for rule in op.rules]
+    assert all(isinstance(kind, Hull) for kind in hulls)
+    rows = [
+        op.target.saturated(kind.bounds(v)[end])
+        for row in x
+        for kind, v in zip(hulls, row, strict=True)
+        if isinstance(kind, Hull)
+    ]
+    return exact_array(rows, x.shape)
 
 
 @RULES.register(Affine)
@@ -60,4 +113,5 @@ def _clamp(op: Clamp, x: ExactArray) -> ExactArray:
 
 @RULES.register(Requantize)
 def _requantize(op: Requantize, x: ExactArray) -> ExactArray:
-    return np.asarray(np.frompyfunc(op.rule.apply, 1, 1)(x), dtype=object)
+    columns = [[rule.apply(code) for code in x[:, i]] for i, rule in enumerate(op.rules)]
+    return exact_array((code for row in zip(*columns, strict=True) for code in row), x.shape)

@@ -1,7 +1,8 @@
 """Replay: what both networks really compute at an input, exactly. No verdict "falsified" without it.
 
-Where a network has a tanh or a sigmoid, its outputs are known to some 2**-128 of what feeds them: then they are held
-between rationals, and a violation counts only if the whole interval exceeds the bound.
+Where a network has a tanh or a sigmoid, its outputs are known to some 2**-128 of what feeds them; where a runtime
+sums in an order that is not known, to a code or so. Then they are held between rationals, and a violation counts
+only if the whole interval exceeds the bound.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def replay(problem: Problem, points: Sequence[tuple[Fraction, ...]]) -> list[Exe
 
 
 def _run(network: Network, points: Sequence[tuple[Fraction, ...]]) -> Enclosed:
-    return reference.enclose(network, points) if network.is_real else Enclosed(quantized.run(network, points))
+    return (reference.enclose if network.is_real else quantized.enclose)(network, points)
 
 
 _Radii = list[tuple[Fraction, ...]]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qsmt.ir.ops import Affine, Const, Op, Value
+from qsmt.arith.runtime_kinds import Hull
+from qsmt.ir.ops import Affine, Const, Op, Requantize, Value
 from qsmt.ir.types import Real
 
 
@@ -29,6 +30,12 @@ class Network:
     def is_real(self) -> bool:
         """Does this network compute on real numbers throughout?"""
         return isinstance(self.input.type.element, Real)
+
+    @property
+    def is_exact(self) -> bool:
+        """Is it known what every op computes? Of hulls it is not."""
+        ops = (op for op in self.ops if isinstance(op, Requantize))
+        return not any(isinstance(kind, Hull) for op in ops for kind in op.runtime_kinds)
 
     @property
     def constants(self) -> Iterator[Const]:

@@ -13,10 +13,13 @@ from typing import TypeAlias
 import numpy as np
 
 from qsmt.arith.curves import Function
-from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.fixed import Fixed, Format, Overflow, Quantized
+from qsmt.arith.noise import noise_of
 from qsmt.arith.real import ExactArray, IntArray, RealTensor, exact_array
-from qsmt.arith.requantize import Requantization, RequantKind
-from qsmt.ir.types import Accumulator, TensorType
+from qsmt.arith.requantize import RUNTIME_KINDS, Requantization, RequantKind
+from qsmt.arith.runtime_kinds import RuntimeKind, Table
+from qsmt.arith.units import Unit, each
+from qsmt.ir.types import Accumulator, Real, TensorType, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,19 @@ class Affine:
 
         `acc = weight @ codes + bias` over the integers. Only for an op on codes.
         """
-        acc, x = self.out.type.element, self.x.type.element
+        products, biases = self.ratios
+        return _times(self.weight.codes, products), _times(self.bias.codes, biases)
+
+    @property
+    def ratios(self) -> tuple[list[Fraction], list[Fraction]]:
+        """The units of each row's products, and of its bias, in units of the accumulator."""
+        acc, x, rows = self.out.type.element, self.x.type.element, self.out.size
         weight, bias = self.weight.type.element, self.bias.type.element
         assert isinstance(acc, Accumulator), f"%{self.out.name} is not an accumulator"
-        assert isinstance(x, Fixed) and isinstance(weight, Fixed) and isinstance(bias, Fixed)
-        products = weight.scale * x.scale / acc.scale
-        return _times(self.weight.codes, products), _times(self.bias.codes, bias.scale / acc.scale)
+        assert isinstance(x, Format) and not isinstance(weight, Real) and not isinstance(bias, Real)
+        units = [each(unit, rows) for unit in (acc.units, units_of(weight), units_of(bias))]
+        triples = list(zip(*units, strict=True))
+        return [w * x.scale / a for a, w, _ in triples], [b / a for a, _, b in triples]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +111,79 @@ class Clamp:
 
 
 @dataclass(frozen=True, slots=True)
+class PerNeuron:
+    """A runtime's kind for each neuron, all of one class: parameters that are quantized per channel."""
+
+    kinds: tuple[RuntimeKind, ...]
+
+
+@dataclass(frozen=True)
 class Requantize:
-    """An accumulator (or code) rounded to the fixed-point type of `out`; the value changes by the noise."""
+    """An accumulator (or code) rounded to the format of `out`; the value changes by the noise."""
 
     out: Value
     x: Value
-    kind: RequantKind
+    kind: RequantKind | PerNeuron
     overflow: Overflow
 
     @property
-    def rule(self) -> Requantization:
+    def target(self) -> Fixed | Quantized:
         target = self.out.type.element
-        assert isinstance(target, Fixed), f"%{self.out.name} is not fixed-point"
-        return Requantization(self.kind, self.overflow, target)
+        assert isinstance(target, Fixed | Quantized), f"%{self.out.name} holds no codes"
+        return target
+
+    @property
+    def rule(self) -> Requantization:
+        """The rule of all neurons, of an op that has one kind."""
+        assert not isinstance(self.kind, PerNeuron), f"%{self.out.name} has a rule for each neuron"
+        return Requantization(self.kind, self.overflow, self.target)
+
+    @cached_property
+    def rules(self) -> tuple[Requantization, ...]:
+        """The rule of each neuron."""
+        if not isinstance(self.kind, PerNeuron):
+            return (self.rule,) * self.out.size
+        made = {kind: Requantization(kind, self.overflow, self.target) for kind in set(self.kind.kinds)}
+        return tuple(made[kind] for kind in self.kind.kinds)
+
+    @property
+    def runtime_kinds(self) -> tuple[RuntimeKind, ...]:
+        """The kinds, one or one for each neuron, if they are those of a runtime; else none."""
+        if isinstance(self.kind, PerNeuron):
+            return self.kind.kinds
+        return (self.kind,) if isinstance(self.kind, RUNTIME_KINDS) else ()
+
+    @property
+    def ratio(self) -> Unit:
+        """The unit of the operand in units of the result: what the rule should multiply by."""
+        source = self.x.type.element
+        assert not isinstance(source, Real), f"%{self.x.name} holds no codes"
+        units, unit = units_of(source), self.target.scale
+        return tuple(u / unit for u in units) if isinstance(units, tuple) else units / unit
+
+    @cached_property
+    def noise(self) -> tuple[Fraction, Fraction]:
+        """`(low, high)`: the result is the operand's value, plus a noise in this range, saturated; in units of
+        the result. For an exact kind it holds before saturation too. Only where the rule is monotone.
+        """
+        kinds, source = self.runtime_kinds, self.x.type.element
+        if not kinds:
+            return self.rule.noise()
+        assert not isinstance(source, Real)
+        ratios, count = each(self.ratio, self.out.size), self.out.size
+        all_kinds = kinds if len(kinds) == count else kinds * count
+        return noise_of(all_kinds, ratios, self.limits, (source.min, source.max))
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The least and the greatest result that overflow, or a table, leaves."""
+        low, high = self.target.min, self.target.max
+        if self.overflow is Overflow.SATURATE_SYMMETRIC and self.target.signed:
+            low = -high
+        tables = [kind.codes for kind in self.runtime_kinds if isinstance(kind, Table)]
+        if tables:
+            low, high = max(low, min(map(min, tables))), min(high, max(map(max, tables)))
+        return low, high
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +215,9 @@ def label(op: Op) -> str:
     return str(op.function) if isinstance(op, Curve) else type(op).__name__
 
 
-def _times(codes: IntArray, factor: Fraction) -> ExactArray:
-    assert factor.denominator == 1, "the accumulator's scale is too coarse"
-    return exact_array((int(c) * factor.numerator for c in codes.ravel().tolist()), np.shape(codes))
+def _times(codes: IntArray, factors: list[Fraction]) -> ExactArray:
+    """Rows of codes, or codes, times the factor of each."""
+    assert all(f.denominator == 1 for f in factors), "the accumulator's scale is too coarse"
+    row = int(np.prod(np.shape(codes)[1:], dtype=object))
+    flat = codes.ravel().tolist()
+    return exact_array((c * factors[i // row].numerator for i, c in enumerate(flat)), np.shape(codes))

@@ -13,28 +13,21 @@ Real constants are written so that no digit is lost: integers, hexadecimal float
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import NoReturn, TypeVar, assert_never
+from typing import assert_never
 
 import numpy as np
 
 from qsmt.arith.curves import Function
-from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.fixed import Overflow
 from qsmt.arith.real import IntArray, RealTensor, frozen
-from qsmt.arith.requantize import Rational, RequantKind, Shift
-from qsmt.arith.rounding import Rounding
-from qsmt.errors import MalformedModel
+from qsmt.arith.requantize import RequantKind
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, Relu, Requantize, Value
-from qsmt.ir.types import Accumulator, AccumulatorOverflow, ElementType, Real, TensorType
-from qsmt.ir.verify import MAX_ELEMENTS, verify
-
-T = TypeVar("T")
-
-MAX_DIGITS = 2000
-"""No token that is a number is longer: Python refuses to print integers of more than 4300 digits."""
+from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, PerNeuron, Relu, Requantize, Value
+from qsmt.ir.text_types import TypeParser
+from qsmt.ir.types import Real, TensorType
+from qsmt.ir.verify import verify
 
 # --- printing --------------------------------------------------------------------------------------
 
@@ -57,12 +50,16 @@ def _print_op(op: Op) -> str:
         case Clamp():
             return f"clamp %{op.x.name} {{{_limit(op.lower)}, {_limit(op.upper)}}}"
         case Requantize():
-            return f"requantize %{op.x.name} {{{op.kind}, {op.overflow}}}"
+            return f"requantize %{op.x.name} {{{_print_kind(op.kind)}, {op.overflow}}}"
         case LeakyRelu():
             return f"leaky_relu %{op.x.name} {{{op.slope}}}"
         case Curve():
             return f"{op.function} %{op.x.name}"
     assert_never(op)
+
+
+def _print_kind(kind: RequantKind | PerNeuron) -> str:
+    return f"each [{', '.join(map(str, kind.kinds))}]" if isinstance(kind, PerNeuron) else str(kind)
 
 
 def _limit(limit: Fraction | None) -> str:
@@ -83,11 +80,6 @@ def _exact_float(value: float) -> str:
 
 # --- parsing -----------------------------------------------------------------------------------------
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<string>\"[^\"\n]*\")|(?P<name>[@%][\w.:/-]+)|(?P<word>[A-Za-z_]\w*)"
-    r"|(?P<number>-?0x[01]\.?[0-9a-f]*p[+-]?\d+|-?\d+(?:/\d+)?)|(?P<mark>[{}\[\]<>:=,]))"
-)
-
 
 def parse(text: str, *, where: str = "IR text") -> Network:
     """The network that `text` spells.
@@ -98,12 +90,11 @@ def parse(text: str, *, where: str = "IR text") -> Network:
     return verify(_Parser(text, where).network())
 
 
-class _Parser:
+class _Parser(TypeParser):
     """A recursive-descent parser over a list of tokens, one method per construct."""
 
     def __init__(self, text: str, where: str) -> None:
-        self._text, self._where = text, where
-        self._at, self._last = 0, 0  # where the next token is looked for, and where the last one began
+        super().__init__(text, where)
         self._values: dict[str, Value] = {}
         self._constants: dict[str, Const] = {}
         self._unused: set[str] = set()
@@ -195,62 +186,11 @@ class _Parser:
     def _requantize(self, out: Value) -> Op:
         x = self._operand()
         self._expect("{")
-        word, amount = self._take("word"), self._number()
-        self._expect(",")
-        rounding = self._enum(Rounding)
+        kind = self._kinds() if self._accept("each") else self._kind(self._take("word"))
         self._expect(",")
         overflow = self._enum(Overflow)
         self._expect("}")
-        return Requantize(out, x, self._kind(word, amount, rounding), overflow)
-
-    def _kind(self, word: str, amount: Fraction, rounding: Rounding) -> RequantKind:
-        if word == "shift" and amount.denominator == 1:
-            return self._checked(lambda: Shift(int(amount), rounding))
-        if word == "rational" and amount > 0:
-            return Rational(amount, rounding)
-        self._fail(f"there is no requantization {word} {amount}")
-
-    def _type(self) -> TensorType:
-        self._expect("[")
-        shape = tuple(self._list(self._integer, "]"))
-        if any(not 1 <= extent <= MAX_ELEMENTS for extent in shape):
-            self._fail(f"an extent is 1 to {MAX_ELEMENTS}")
-        return TensorType(shape, self._element())
-
-    def _element(self) -> ElementType:
-        match self._take("word"):
-            case "real":
-                return Real()
-            case "fixed":
-                return self._fixed()
-            case "acc":
-                return self._accumulator()
-            case word:
-                self._fail(f"there is no type {word!r}")
-
-    def _fixed(self) -> Fixed:
-        self._expect("<")
-        width = self._take("word")
-        self._expect(",")
-        self._expect("frac")
-        frac = self._integer()
-        self._expect(">")
-        if not re.fullmatch(r"[su]\d{1,2}", width):
-            self._fail(f"{width!r} is not a width such as s8 or u4")
-        return self._checked(lambda: Fixed(width[0] == "s", int(width[1:]), frac))
-
-    def _accumulator(self) -> Accumulator:
-        self._expect("<")
-        width = self._take("word")
-        self._expect(",")
-        self._expect("scale")
-        scale = self._number()
-        self._expect(",")
-        overflow = self._enum(AccumulatorOverflow)
-        self._expect(">")
-        if not re.fullmatch(r"i[1-9]\d{0,3}", width) or scale <= 0:
-            self._fail(f"there is no accumulator of width {width} and scale {scale}")
-        return Accumulator(int(width[1:]), scale, overflow)
+        return Requantize(out, x, kind, overflow)
 
     def _operand(self) -> Value:
         name = self._name("%")
@@ -263,88 +203,3 @@ class _Parser:
 
     def _limit(self) -> Fraction | None:
         return None if self._accept("none") else self._number()
-
-    def _enum(self, kind: Callable[[str], T]) -> T:
-        word = self._take("word")
-        return self._checked(lambda: kind(word))
-
-    def _checked(self, make: Callable[[], T]) -> T:
-        try:
-            return make()
-        except ValueError as error:
-            self._fail(str(error))
-
-    def _number(self) -> Fraction:
-        token = self._take("number")
-        if len(token) > MAX_DIGITS:
-            self._fail(f"a number has at most {MAX_DIGITS} digits")
-        if "x" in token:
-            return self._hexadecimal(token)
-        numerator, _, denominator = token.partition("/")
-        if int(denominator or 1) == 0:
-            self._fail(f"{token} is not a number")
-        return Fraction(int(numerator), int(denominator or 1))
-
-    def _hexadecimal(self, token: str) -> Fraction:
-        """Exactly what a hexadecimal float spells, also where a double would round it."""
-        digits, exponent = token.split("p")
-        whole, _, places = digits.replace("0x", "").partition(".")
-        if not -1100 <= int(exponent) <= 1100:
-            self._fail(f"{token} is beyond the range of doubles")
-        return int(whole + places, 16) * Fraction(2) ** (int(exponent) - 4 * len(places))
-
-    def _integer(self) -> int:
-        number = self._number()
-        return int(number) if number.denominator == 1 else self._fail(f"{number} is not an integer")
-
-    # --- tokens ---
-
-    def _list(self, item: Callable[[], T], end: str) -> list[T]:
-        items: list[T] = []
-        while not self._accept(end):
-            if items:
-                self._expect(",")
-            items.append(item())
-        return items
-
-    def _name(self, sigil: str) -> str:
-        token = self._take("name")
-        return token[1:] if token[0] == sigil else self._fail(f"expected a name with {sigil}, not {token}")
-
-    def _take(self, kind: str) -> str:
-        match = _TOKEN.match(self._text, self._at)
-        if match is None or match[kind] is None:
-            found = repr(match[0].strip()) if match else self._ahead()
-            self._fail_next(f"expected a {kind}, not {found}")
-        self._at, self._last = match.end(), match.start(kind)
-        return match[kind]
-
-    def _accept(self, token: str) -> bool:
-        match = _TOKEN.match(self._text, self._at)
-        if match is None or match[0].strip() != token:
-            return False
-        self._at, self._last = match.end(), match.end() - len(token)
-        return True
-
-    def _expect(self, token: str) -> None:
-        if not self._accept(token):
-            self._fail_next(f"expected {token!r} before {self._ahead()}")
-
-    def _ahead(self) -> str:
-        """What comes next, for an error message."""
-        rest = self._text[self._at :].split(maxsplit=1)
-        return repr(rest[0][:20]) if rest else "the end"
-
-    def _end(self) -> None:
-        if self._text[self._at :].strip():
-            self._fail_next("there is text after the network")
-
-    def _fail_next(self, what: str) -> NoReturn:
-        """Of the token that comes next."""
-        self._last = len(self._text) - len(self._text[self._at :].lstrip())
-        self._fail(what)
-
-    def _fail(self, what: str) -> NoReturn:
-        """Of the last token that was read."""
-        line = self._text.count("\n", 0, self._last) + 1
-        raise MalformedModel(what, where=f"{self._where}, line {line}")

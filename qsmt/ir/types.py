@@ -7,7 +7,8 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import TypeAlias
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Fixed, Quantized
+from qsmt.arith.units import Unit, common, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,19 @@ class AccumulatorOverflow(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accumulator:
-    """A signed integer of `bits` bits, wide enough for a sum of products; stands for `q * scale`."""
+    """A signed integer of `bits` bits, wide enough for a sum of products; stands for `q * scale`.
+
+    The sums of weights that are quantized per channel have a scale each.
+    """
 
     bits: int
-    scale: Fraction
+    units: Unit
     overflow: AccumulatorOverflow = AccumulatorOverflow.EXACT
+
+    @property
+    def scale(self) -> Fraction:
+        """What one unit stands for, where all elements have the same."""
+        return common(self.units)
 
     @property
     def min(self) -> int:
@@ -42,10 +51,48 @@ class Accumulator:
         return (1 << (self.bits - 1)) - 1
 
     def __str__(self) -> str:
-        return f"acc<i{self.bits}, scale {self.scale}, {self.overflow}>"
+        return f"acc<i{self.bits}, scale {shown(self.units)}, {self.overflow}>"
 
 
-ElementType: TypeAlias = Real | Fixed | Accumulator
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Parameters quantized per channel: a row's code stands for `code * units[row]`. Of constants only.
+
+    `bits` hold the centred codes, signed.
+    """
+
+    bits: int
+    units: tuple[Fraction, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= 64:
+            raise ValueError(f"codes per channel have 1 to 64 bits, not {self.bits}")
+
+    @property
+    def scale(self) -> Fraction:
+        return common(self.units)
+
+    @property
+    def min(self) -> int:
+        return -(1 << (self.bits - 1))
+
+    @property
+    def max(self) -> int:
+        return (1 << (self.bits - 1)) - 1
+
+    def fits(self, code: int) -> bool:
+        return self.min <= code <= self.max
+
+    def __str__(self) -> str:
+        return f"channels<s{self.bits}, scale {shown(self.units)}>"
+
+
+ElementType: TypeAlias = Real | Fixed | Quantized | Accumulator | Channels
+
+
+def units_of(kind: Fixed | Quantized | Accumulator | Channels) -> Unit:
+    """What one unit of an integer type stands for."""
+    return kind.scale if isinstance(kind, Fixed | Quantized) else kind.units
 
 
 @dataclass(frozen=True, slots=True)

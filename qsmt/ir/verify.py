@@ -13,12 +13,26 @@ from typing import NoReturn, assert_never
 
 import numpy as np
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Fixed, Format, Overflow, Quantized
 from qsmt.arith.real import RealTensor
+from qsmt.arith.runtime_kinds import Hull, Table
+from qsmt.arith.units import distinct, each, shown
 from qsmt.errors import MalformedModel
 from qsmt.ir.network import Network
-from qsmt.ir.ops import ALONE, Affine, Clamp, Const, Curve, LeakyRelu, Op, Relu, Requantize, Value
-from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
+from qsmt.ir.ops import (
+    ALONE,
+    Affine,
+    Clamp,
+    Const,
+    Curve,
+    LeakyRelu,
+    Op,
+    PerNeuron,
+    Relu,
+    Requantize,
+    Value,
+)
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, Channels, Real, units_of
 
 LARGEST = Fraction(float(np.finfo(np.float64).max))
 
@@ -83,7 +97,12 @@ def _check_vector(network: Network, value: Value) -> None:
 
 def _check_scale(network: Network, at: Value | Const) -> None:
     kind = at.type.element
-    if not isinstance(kind, Real) and not 1 / MAX_SCALE <= kind.scale <= MAX_SCALE:
+    if isinstance(kind, Real):
+        return
+    units = units_of(kind)
+    if isinstance(units, tuple) and len(units) != at.type.shape[0]:
+        _fail(network, at, f"has {len(units)} scales for {at.type.shape[0]} rows")
+    if not all(1 / MAX_SCALE <= unit <= MAX_SCALE for unit in distinct(units)):
         _fail(network, at, "has a unit that is not within 2**-400 to 2**400")
 
 
@@ -113,18 +132,24 @@ def _check_affine(network: Network, op: Affine) -> None:
     match op.out.type.element, op.x.type.element, op.weight.type.element, op.bias.type.element:
         case Real(), Real(), Real(), Real():
             return
-        case Accumulator() as acc, Fixed() as x, Fixed() as weight, Fixed() as bias:
-            ratios = (weight.scale * x.scale / acc.scale, bias.scale / acc.scale)
-            if any(r.denominator != 1 for r in ratios):
+        case (
+            Accumulator() as acc,
+            Fixed() | Quantized() as x,
+            Fixed() | Quantized() | Channels(),
+            Fixed() | Quantized() | Channels(),
+        ):
+            if any(r.denominator != 1 for ratios in op.ratios for r in ratios):
                 _fail(
-                    network, op.out, f"scale {acc.scale} does not divide that of the products or of the bias"
+                    network,
+                    op.out,
+                    f"scale {shown(acc.units)} does not divide that of the products or of the bias",
                 )
             _check_accumulator(network, op, acc, x)
         case types:
             _fail(network, op.out, f"no affine op has the types {', '.join(map(str, types))}")
 
 
-def _check_accumulator(network: Network, op: Affine, acc: Accumulator, x: Fixed) -> None:
+def _check_accumulator(network: Network, op: Affine, acc: Accumulator, x: Fixed | Quantized) -> None:
     if acc.overflow is AccumulatorOverflow.WRAP:
         return
     low, high = accumulator_range(op, x.min, x.max)
@@ -154,9 +179,9 @@ def _check_const(network: Network, const: Const) -> None:
         case Real():
             if not isinstance(const.data, RealTensor):
                 _fail(network, const, "is real but holds codes")
-        case Fixed() as kind:
+        case (Fixed() | Quantized() | Channels()) as kind:
             if isinstance(const.data, RealTensor) or const.data.dtype != np.int64:
-                _fail(network, const, "is fixed-point but does not hold 64-bit codes")
+                _fail(network, const, "is made of codes but does not hold 64-bit codes")
             if const.data.size and not (
                 kind.fits(int(const.data.min())) and kind.fits(int(const.data.max()))
             ):
@@ -192,6 +217,8 @@ def _check_clamp(network: Network, op: Clamp) -> None:
         case Real():
             if any(abs(v) > LARGEST for v in limits):
                 _fail(network, op.out, "clamps to a limit beyond the range of doubles")
+        case Channels():
+            _fail(network, op.out, "is per channel; only constants are")
         case kind:
             if any(v.denominator != 1 for v in limits):
                 _fail(network, op.out, "clamps codes to a limit that is not an integer")
@@ -206,14 +233,43 @@ def _ordered(a: Fraction | int | None, b: Fraction | int | None) -> bool:
 
 def _check_requantize(network: Network, op: Requantize) -> None:
     source, target = op.x.type.element, op.out.type.element
-    if isinstance(source, Real) or not isinstance(target, Fixed) or op.out.type.shape != op.x.type.shape:
+    coded = isinstance(source, Format | Accumulator) and isinstance(target, Format)
+    if not coded or op.out.type.shape != op.x.type.shape:
         _fail(network, op.out, f"cannot requantize {op.x.type} to {op.out.type}")
-    elif op.kind.multiplier != source.scale / target.scale:
-        _fail(
-            network,
-            op.out,
-            f"multiplies by {op.kind.multiplier}, but the types say {source.scale / target.scale}",
-        )
+    ratios = each(op.ratio, op.out.size)
+    if op.runtime_kinds:
+        _check_runtime_kinds(network, op, ratios)
+    elif any(op.rule.kind.nominal != ratio for ratio in set(ratios)):
+        what = f"multiplies by {op.rule.kind.nominal}, but the types say {shown(op.ratio)}"
+        _fail(network, op.out, what)
+
+
+NOMINAL = Fraction(1, 2**20)
+"""A runtime's multiplier is within this relative distance of the ratio of the units: it is rounded, not another."""
+
+
+def _check_runtime_kinds(network: Network, op: Requantize, ratios: tuple[Fraction, ...]) -> None:
+    source, kinds = op.x.type.element, op.runtime_kinds
+    assert isinstance(source, Format | Accumulator)
+    if op.overflow is not Overflow.SATURATE:
+        _fail(network, op.out, "saturates, as every kernel of a runtime does")
+    if isinstance(op.kind, PerNeuron) and not isinstance(network.ops[network.ops.index(op) - 1], Affine):
+        _fail(network, op.out, "has a rule for each neuron and does not read sums themselves")
+    if any(isinstance(kind, Table) and not kind.is_monotone for kind in kinds):
+        _fail(network, op.out, "has a table that is not monotone")
+    if isinstance(op.kind, PerNeuron) and len(kinds) != op.out.size:
+        _fail(network, op.out, f"has {len(kinds)} rules for {op.out.size} neurons")
+    if len({type(kind) for kind in kinds}) != 1:
+        _fail(network, op.out, "mixes kinds of requantization")
+    widest = min(kind.widest for kind in kinds)
+    if not -(1 << (widest - 1)) <= source.min <= source.max < 1 << (widest - 1):
+        _fail(network, op.out, f"reads {op.x.type.element}, more than the {widest} bits of its kind")
+    for kind, ratio in set(zip(kinds if len(kinds) > 1 else kinds * len(ratios), ratios, strict=True)):
+        if isinstance(kind, Hull) and kind.nominal != ratio:
+            _fail(network, op.out, f"multiplies by {kind.nominal}, but the types say {ratio}")
+        if kind.nominal is not None and not abs(kind.nominal / ratio - 1) <= NOMINAL:
+            what = f"multiplies by {float(kind.nominal)}, but the types say {float(ratio)}"
+            _fail(network, op.out, what)
 
 
 def _fail(network: Network, at: Value | Const, what: str) -> NoReturn:

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from qsmt.arith.fixed import Fixed
+from qsmt.arith.fixed import Format
 from qsmt.arith.outward import float_down, float_up
 from qsmt.engine.investigation import OutputRange
 from qsmt.problem import Problem
@@ -114,8 +114,9 @@ def _witness(witness: Witness, problem: Problem) -> Table:
     kind = problem.quantized.input.type.element
     codes = problem.quantized_input(witness.input)
     table.add_row("input", _vector(witness.input))
-    if isinstance(kind, Fixed):
-        table.add_row("as codes", _vector(codes), str(kind)) if codes != witness.input else None
+    if isinstance(kind, Format):
+        stored = tuple(code + kind.zero_point for code in codes)
+        table.add_row("as codes", _vector(stored), str(kind)) if stored != witness.input else None
     table.add_row("reads as", _vector(problem.reference_input(witness.input)))
     table.add_row("reference", _vector(witness.reference))
     table.add_row("quantized", _vector(witness.quantized))

@@ -218,7 +218,7 @@ def detour(op: Requantize, rounding: Rounding) -> list[Op]:
     values = [Value(f"{op.out.name}.{k}", t) for k, t in enumerate(types)]
     first, second = (
         Rational(source.scale / middle.scale, rounding),
-        Rational(Fraction(1, 2), op.kind.rounding),
+        Rational(Fraction(1, 2), op.rule.exact.rounding),
     )
     return [
         Clamp(values[0], op.x, Fraction(-7), Fraction(90)),

@@ -82,7 +82,7 @@ def problems(cell: Cell) -> list[Problem]:
 def _multiplied(problem: Problem) -> Problem:
     """With multipliers that are no power of two: each code then means 11/13 of what its type says."""
     ops = (
-        replace(op, kind=Rational(op.kind.multiplier * Fraction(11, 13), op.kind.rounding))
+        replace(op, kind=Rational(op.rule.exact.multiplier * Fraction(11, 13), op.rule.exact.rounding))
         if isinstance(op, Requantize)
         else op
         for op in problem.quantized.ops

@@ -17,7 +17,7 @@ from qsmt.arith.requantize import Shift
 from qsmt.arith.rounding import Rounding
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, Relu, Requantize
-from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, ElementType, Real
 
 Vector = list[Fraction]
 HALF = Fraction(1, 2)
@@ -38,13 +38,13 @@ def middles(op: Curve, x: Vector) -> Vector:
     return [sum(enclosure(op.function, v), Fraction(0)) / 2 for v in x]
 
 
-def unit(kind: Real | Fixed | Accumulator) -> Fraction:
+def unit(kind: ElementType) -> Fraction:
     match kind:
         case Real():
             return Fraction(1)
         case Fixed():
             return Fraction(1, 2**kind.frac) if kind.frac >= 0 else Fraction(2**-kind.frac)
-        case Accumulator():
+        case _:
             return kind.scale
 
 
@@ -95,7 +95,7 @@ def clamped(value: Fraction, lower: Fraction | None, upper: Fraction | None) -> 
 
 
 def requantized(op: Requantize, code: Fraction) -> Fraction:
-    kind, target = op.kind, op.out.type.element
+    kind, target = op.rule.exact, op.out.type.element
     assert isinstance(target, Fixed)
     factor = Fraction(2) ** -kind.shift if isinstance(kind, Shift) else kind.multiplier
     return OVERFLOWS[op.overflow](target, Fraction(ROUNDINGS[kind.rounding](code * factor)))

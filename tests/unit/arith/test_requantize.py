@@ -12,16 +12,16 @@ import pytest
 from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.requantize import (
     MAX_SHIFT,
+    ExactKind,
     Rational,
     Requantization,
-    RequantKind,
     Shift,
     Staircase,
     staircase,
 )
 from qsmt.arith.rounding import Rounding, round_fraction
 
-KINDS: list[Callable[[Rounding], RequantKind]] = [
+KINDS: list[Callable[[Rounding], ExactKind]] = [
     lambda r: Shift(3, r),
     lambda r: Shift(0, r),
     lambda r: Shift(-2, r),  # steps of four
@@ -37,9 +37,7 @@ TARGETS = [Fixed(True, 4, 0), Fixed(False, 3, 2), Fixed(True, 1, 0)]
 
 @every_kind
 @every_overflow
-def test_the_rule_is_scale_round_overflow(
-    make: Callable[[Rounding], RequantKind], overflow: Overflow
-) -> None:
+def test_the_rule_is_scale_round_overflow(make: Callable[[Rounding], ExactKind], overflow: Overflow) -> None:
     for kind, target in product(map(make, Rounding), TARGETS):
         rule, rounding = Requantization(kind, overflow, target), kind.rounding
         for acc in range(LOW, HIGH):
@@ -62,7 +60,7 @@ def test_rounding_is_exact_for_accumulators_of_any_size() -> None:
 
 
 @every_kind
-def test_the_noise_is_attained_and_never_exceeded(make: Callable[[Rounding], RequantKind]) -> None:
+def test_the_noise_is_attained_and_never_exceeded(make: Callable[[Rounding], ExactKind]) -> None:
     for kind in map(make, Rounding):
         rule = Requantization(kind, Overflow.SATURATE, Fixed(True, 64, 0))
         period = range(-2 * kind.multiplier.denominator, 2 * kind.multiplier.denominator + 1)
@@ -102,7 +100,7 @@ def test_overflow_is_seen_at_either_end() -> None:
 @every_kind
 @pytest.mark.parametrize("overflow", [Overflow.SATURATE, Overflow.SATURATE_SYMMETRIC])
 def test_the_staircase_is_the_rule_on_the_whole_range(
-    make: Callable[[Rounding], RequantKind], overflow: Overflow
+    make: Callable[[Rounding], ExactKind], overflow: Overflow
 ) -> None:
     for kind, target in product(map(make, Rounding), [*TARGETS, Fixed(True, 12, 0)]):
         rule = Requantization(kind, overflow, target)

@@ -55,7 +55,7 @@ def with_multipliers(network: Network, factor: Fraction) -> Network:
     def changed(op: Op) -> Op:
         if not isinstance(op, Requantize):
             return op
-        return replace(op, kind=Rational(op.kind.multiplier * factor, op.kind.rounding))
+        return replace(op, kind=Rational(op.rule.exact.multiplier * factor, op.rule.exact.rounding))
 
     return replace(network, ops=tuple(map(changed, network.ops)))
 

@@ -11,13 +11,14 @@ from math import isnan, lcm
 import numpy as np
 
 from qsmt.arith.real import ExactArray
+from qsmt.arith.units import each
 from qsmt.dra.domain import Effort
 from qsmt.facts import Facts, Interval
 from qsmt.interp import quantized, reference
 from qsmt.interp.reference import Ratios, ratios
 from qsmt.ir.network import layers
-from qsmt.ir.ops import Op, Requantize, Value
-from qsmt.ir.types import Real
+from qsmt.ir.ops import Op, PerNeuron, Requantize, Value
+from qsmt.ir.types import Real, units_of
 from qsmt.problem import Problem
 
 Point = tuple[Fraction, ...]
@@ -106,18 +107,20 @@ def _quantized_values(problem: Problem, points: Sequence[Point]) -> list[tuple[R
 
 def _step(op: Op, codes: ExactArray) -> ExactArray:
     """The exact interpreter's rule; a requantization decides each accumulator once."""
-    if isinstance(op, Requantize):
+    if isinstance(op, Requantize) and not isinstance(op.kind, PerNeuron):
         return np.asarray(np.frompyfunc(cache(op.rule.apply), 1, 1)(codes), dtype=object)
     return quantized.RULES[type(op)](op, codes)
 
 
-def _unit(value: Value) -> Fraction:
+def _unit(value: Value) -> tuple[Fraction, ...]:
     kind = value.type.element
-    return Fraction(1) if isinstance(kind, Real) else kind.scale
+    return each(Fraction(1) if isinstance(kind, Real) else units_of(kind), value.size)
 
 
-def _times(values: Ratios, factor: Fraction) -> Ratios:
-    return values.mapped(lambda v: v * factor.numerator, values.denominator * factor.denominator)
+def _times(values: Ratios, factors: tuple[Fraction, ...]) -> Ratios:
+    common = lcm(*(f.denominator for f in factors))
+    whole = np.array([int(f * common) for f in factors], dtype=object)
+    return values.mapped(lambda v: v * whole, values.denominator * common)
 
 
 def _minus(a: Ratios, b: Ratios) -> Ratios:

@@ -37,7 +37,7 @@ def test_the_grid_is_small(size: Size) -> None:
 
 
 def test_every_kind_of_requantization_occurs() -> None:
-    rules = {(op.kind.rounding, type(op.kind)) for problem in SMALL for op in requantizations(problem)}
+    rules = {(op.rule.exact.rounding, type(op.kind)) for problem in SMALL for op in requantizations(problem)}
     assert rules == {(rounding, kind) for rounding in Rounding for kind in (Shift, Rational)}
     assert {op.overflow for problem in SMALL for op in requantizations(problem)} == set(Overflow)
 

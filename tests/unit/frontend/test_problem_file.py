@@ -17,10 +17,10 @@ from qsmt.frontend.problem_file import (
     Deployed,
     ProblemFile,
     QuantizeHere,
-    Runtime,
     SecondFloat,
     read_problem_file,
 )
+from qsmt.frontend.runtimes import Runtime
 from qsmt.problem import InputModel, Region
 from tests.support.problem_files import BOUND, ENDS, QUANTIZED, SCALE, VALID_PROBLEM
 

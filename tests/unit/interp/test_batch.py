@@ -362,8 +362,8 @@ CODE, REAL = dict(batch.CODE_RULES._table), dict(batch.REAL_RULES._table)
 
 
 def with_rounding(op: Requantize, precision: Any) -> Any:
-    wrong = Rounding.HALF_AWAY if op.kind.rounding is Rounding.HALF_UP else op.kind.rounding
-    return CODE[Requantize](replace(op, kind=replace(op.kind, rounding=wrong)), precision)
+    wrong = Rounding.HALF_AWAY if op.rule.exact.rounding is Rounding.HALF_UP else op.rule.exact.rounding
+    return CODE[Requantize](replace(op, kind=replace(op.rule.exact, rounding=wrong)), precision)
 
 
 def unsaturated(op: Requantize, precision: Any) -> Any:

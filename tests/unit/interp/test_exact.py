@@ -91,7 +91,7 @@ def test_integer_networks_of_every_kind() -> None:
 def test_the_random_networks_reach_every_rounding_overflow_and_wrap() -> None:
     ops = [op for seed in SEEDS for op in integer_network(seed).ops]
     narrow = [op for op in ops if isinstance(op, Requantize)]
-    assert {(op.kind.rounding, type(op.kind)) for op in narrow} >= {(r, Shift) for r in Rounding}
+    assert {(op.rule.exact.rounding, type(op.kind)) for op in narrow} >= {(r, Shift) for r in Rounding}
     assert {op.overflow for op in narrow} == set(Overflow)
     sums = [op.out.type.element for op in ops if isinstance(op, Affine)]
     assert {s.overflow for s in sums if isinstance(s, Accumulator)} == set(AccumulatorOverflow)

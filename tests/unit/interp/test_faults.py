@@ -69,7 +69,7 @@ REQUANTIZE = quantized.RULES[Requantize]
 
 
 def with_rounding(op: Requantize, x: ExactArray, rounding: Rounding) -> ExactArray:
-    return REQUANTIZE(replace(op, kind=replace(op.kind, rounding=rounding)), x)
+    return REQUANTIZE(replace(op, kind=replace(op.rule.exact, rounding=rounding)), x)
 
 
 def only(replaced: Rounding, by: Rounding) -> Rule:

@@ -164,7 +164,7 @@ WRONG = {
     "an unknown constant": (DEMO.replace("@w0, @b0", "@w0, @b1"), 5, "@b1 is not defined"),
     "an unknown value": (DEMO.replace("affine %x", "affine %y"), 5, "%y is not defined yet"),
     "itself": (DEMO.replace("affine %x", "affine %a0"), 5, "%a0 is not defined yet"),
-    "an unknown kind": (DEMO.replace("{shift", "{f32mul"), 6, "no requantization f32mul 5"),
+    "an unknown kind": (DEMO.replace("{shift", "{f16mul"), 6, "no requantization f16mul"),
     "half a shift": (DEMO.replace("shift 5", "shift 5/2"), 6, "no requantization shift 5/2"),
     "a shift out of sight": (DEMO.replace("shift 5", f"shift {10**12}"), 6, "shifts by at most"),
     "a ratio of zero": (DEMO.replace("shift 5", "rational 0"), 6, "no requantization rational 0"),

@@ -202,7 +202,7 @@ BROKEN: dict[str, Callable[[], Broken]] = {
         sums(out=retyped(A, Fixed(True, 9, 4))), "no affine op has the types", "%a"
     ),
     "products between the units of the accumulator": lambda: Broken(
-        sums(out=retyped(A, replace(ACC, scale=Fraction(1, 8)))), "does not divide", "%a"
+        sums(out=retyped(A, replace(ACC, units=Fraction(1, 8)))), "does not divide", "%a"
     ),
     "a bias between the units of the accumulator": lambda: Broken(
         sums(bias=codes("b", 3, kind=Fixed(True, 4, 5))), "does not divide", "%a"
@@ -250,7 +250,7 @@ BROKEN: dict[str, Callable[[], Broken]] = {
         replace(INTEGER, input=retyped(Q, Fixed(True, 4, 401))), "unit that is not within", "%x"
     ),
     "a result of a huge unit": lambda: Broken(
-        sums(out=retyped(A, replace(ACC, scale=2 * MAX_SCALE))), "unit that is not within", "%a"
+        sums(out=retyped(A, replace(ACC, units=2 * MAX_SCALE))), "unit that is not within", "%a"
     ),
     "a constant of a tiny unit": lambda: Broken(
         sums(bias=codes("b", 3, kind=Fixed(True, 4, 401))), "unit that is not within", "@b"

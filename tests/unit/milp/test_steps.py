@@ -224,7 +224,7 @@ FAULTS: dict[str, Fault] = {
 
 def _as_half_up(_builder: Builder, _name: str, neuron: Neuron, _value: Linear) -> Window:
     assert neuron.rule is not None
-    p, q = neuron.rule.kind.multiplier.as_integer_ratio()
+    p, q = neuron.rule.exact.multiplier.as_integer_ratio()
     above = neuron.form * p + q // 2
     return Window(above - (q - 1), above, q, p * neuron.high, p * neuron.low)
 

@@ -247,7 +247,8 @@ def _clamp(op: Clamp, x: list[Term]) -> list[Term]:
 @RULES.register(Requantize)
 def _requantize(op: Requantize, x: list[Term]) -> list[Term]:
     rule = op.rule
+    assert isinstance(rule.target, Fixed)
     return [
-        fitted(rounded(times(rule.kind.multiplier, v), rule.kind.rounding), rule.target, rule.overflow)
+        fitted(rounded(times(rule.exact.multiplier, v), rule.exact.rounding), rule.target, rule.overflow)
         for v in x
     ]

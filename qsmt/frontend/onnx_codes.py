@@ -1,0 +1,301 @@
+"""Lowers a quantized graph to a chain of `Affine` and `Requantize` on codes.
+
+A tensor of codes is a value of the network and, for each element, which element of the value it is, so that
+shape operators cost nothing. In between, a float tensor is one of
+
+    Floats   exactly known single-precision numbers, one for each code of the value it comes from
+    Sums     a matrix product of codes that no one has rounded yet: it must be quantized next
+
+Codes are centred (qsmt.arith.fixed): padding is 0, and a product of centred codes needs no correction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import inf
+
+import numpy as np
+
+from qsmt.arith.fixed import Overflow, Quantized
+from qsmt.arith.real import FloatArray, IntArray, frozen
+from qsmt.arith.requantize import RequantKind, Shift
+from qsmt.arith.rounding import Rounding
+from qsmt.arith.runtime_kinds import Hull, RuntimeKind, Table
+from qsmt.arith.units import Unit
+from qsmt.frontend.onnx_affine import legal_name
+from qsmt.frontend.onnx_exact import BeyondLimits
+from qsmt.ir.network import Network
+from qsmt.ir.ops import Affine, Const, Op, PerNeuron, Relu, Requantize, Value
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, Channels, TensorType
+from qsmt.ir.verify import MAX_ELEMENTS, accumulator_range, verify
+
+WORD = 32
+"""Accumulators have 32 bits, and wrap."""
+
+FINER = 2**12
+"""A constant that is added to a code is held in units this much finer than the code's: what that rounds off is
+part of the noise of the table that follows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantizedConstant:
+    """A constant and how it is dequantized: centred codes, a scale for all or one for each index of an axis."""
+
+    codes: IntArray
+    scales: tuple[Fraction, ...]
+    axis: int | None
+    signed: bool
+    bits: int
+    zero_points: tuple[int, ...]
+    says_zero: bool  # is the zero point an operand? Some fusions depend on it.
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.codes.shape
+
+    @property
+    def scale(self) -> Fraction:
+        assert self.axis is None
+        return self.scales[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Codes:
+    """Element i of the tensor is element `index[i]` of the value."""
+
+    value: Value
+    index: IntArray  # in the tensor's shape
+
+    @property
+    def format(self) -> Quantized:
+        kind = self.value.type.element
+        assert isinstance(kind, Quantized)
+        return kind
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.index.shape
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A ReLU or Clip: its limits, and what it was applied to."""
+
+    low: float
+    high: float
+    before: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Floats:
+    """What each element is for each code it may come from; with fused multiply-adds, and without.
+
+    `table` has a row for each element of the tensor, or one for all, and a column for each code of the format,
+    from the least on. Up to nonlinear functions, the element stands for `factor * code value + offset`.
+    """
+
+    codes: Codes
+    table: tuple[FloatArray, FloatArray]
+    factor: tuple[Fraction, ...] | None = None  # None: one for all elements
+    offset: tuple[Fraction, ...] | None = None  # None: zero for all elements
+    says_zero: bool = True  # was the zero point an operand of the DequantizeLinear?
+    is_plain: bool = True  # is nothing done to the code but dequantizing it?
+    is_linear: bool = True  # may a constant still be added?
+    added: QuantizedConstant | None = None  # what alone was added to plain codes of the same type
+    clip: Clip | None = None  # what was done last, if it was that
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.codes.shape
+
+    @property
+    def index(self) -> IntArray:
+        return self.codes.index
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """`weight @ value + bias` in integers, row by row; not yet rounded to codes."""
+
+    value: Value
+    weight: IntArray  # (elements, size of the value), centred
+    bias: IntArray  # (elements,)
+    scales: Unit  # of the weights: one, or one for each row
+    shape: tuple[int, ...]
+    dense: bool  # a matrix product, not a convolution
+    averages: int | None = None  # an average of so many codes, which the scales say already
+    in_float: str | None = None  # why it is computed in float, if it is
+    apart: tuple[Fraction, ...] = ()  # then: how far each bias is from the one in codes, in units of the sums
+    limits: tuple[float, float] = (-inf, inf)  # of activations that must change nothing
+
+    @property
+    def index(self) -> IntArray:
+        return np.arange(len(self.weight)).reshape(self.shape)
+
+
+class CodeLowering:
+    """The network under construction: one chain of ops."""
+
+    def __init__(self, name: str, runtime: str, *, source: str, size: int) -> None:
+        self._name, self._runtime = legal_name(name), runtime
+        self._input_name, self._input_size = source, size
+        self._ops: list[Op] = []
+        self._source: Value | None = None
+        self._taken: set[str] = set()
+        self._spent = 0
+
+    @property
+    def last(self) -> Value | None:
+        return self._ops[-1].out if self._ops else self._source
+
+    def input(self, kind: Quantized) -> Value:
+        """The network's input, as an input quantizer of this format leaves it."""
+        if self._source is None:
+            self._source = Value(self._unique(self._input_name), TensorType((self._input_size,), kind))
+        elif self._source.type.element != kind:
+            raise Branches("quantizes the input a second time, in another way")
+        return self._source
+
+    # --- emission ---
+
+    def matrix(self, sums: Sums, name: str, target: Quantized, kinds: list[RequantKind]) -> Codes:
+        """The sums, each rounded by its kind to the target format."""
+        self._continues(sums.value)
+        source = sums.value.type.element
+        assert isinstance(source, Quantized)
+        unit = _times(sums.scales, source.scale)
+        out = self._affine(sums, name, unit, wraps=not any(isinstance(kind, Hull) for kind in kinds))
+        self._requantize(out, name, target, kinds)
+        return Codes(self._ops[-1].out, sums.index)
+
+    def relu_layer(self, value: Value, matrix: IntArray, name: str, kind: Quantized) -> Value:
+        """`max(matrix @ value, 0)` in codes of the unit of `kind`, exactly."""
+        self._continues(value)
+        sums = Sums(
+            value, matrix, np.zeros(len(matrix), dtype=np.int64), Fraction(1), (len(matrix),), dense=True
+        )
+        out = self._affine(sums, name, kind.scale)
+        wide = out.type.element
+        assert isinstance(wide, Accumulator)
+        clamped = Value(self._unique(f"{name}.max"), out.type)
+        self._ops.append(Relu(clamped, out))
+        target = Quantized(False, max(wide.bits, 2), kind.scale)
+        self._requantize(clamped, name, target, [Shift(0, Rounding.FLOOR)])
+        return self._ops[-1].out
+
+    def is_nonnegative(self, value: Value) -> bool:
+        """Can no element of a value of codes be negative?"""
+        last = self._ops[-1] if self._ops and self._ops[-1].out == value else None
+        kind = value.type.element
+        assert isinstance(kind, Quantized)
+        return kind.min >= 0 or (isinstance(last, Requantize) and last.limits[0] >= 0)
+
+    def table(self, floats: Floats, name: str, target: Quantized, codes: IntArray) -> Codes:
+        """What quantizing floats gives; `codes` has a row for each of their tables, centred."""
+        value, first = floats.codes.value, floats.codes.format.min
+        self._continues(value)
+        if floats.factor is None and floats.offset is None:
+            self._requantize(value, name, target, [_table(first, 1, codes[0])])
+            return Codes(self._ops[-1].out, floats.index)
+        unit = floats.codes.format.scale / FINER
+        count = floats.index.size
+        factors = floats.factor or (Fraction(1),) * count
+        offsets = floats.offset or (Fraction(0),) * count
+        steps = [round(f * FINER) for f in factors]
+        bias = np.array([round(o / unit) for o in offsets], dtype=np.int64)
+        weight = np.zeros((count, value.size), dtype=np.int64)
+        weight[np.arange(count), floats.index.ravel()] = steps
+        sums = Sums(value, weight, bias, Fraction(1, FINER), floats.shape, dense=True)
+        out = self._affine(sums, name, unit)
+        rows = np.broadcast_to(codes, (count, codes.shape[1]))
+        tables: list[RequantKind] = [
+            _table(int(b) + s * first, s, row) for b, s, row in zip(bias, steps, rows, strict=True)
+        ]
+        self._requantize(out, name, target, tables)
+        return Codes(self._ops[-1].out, sums.index)
+
+    def _affine(self, sums: Sums, name: str, unit: Unit, *, wraps: bool = True) -> Value:
+        """The sums as an accumulator of 32 bits that wraps; of floats, it has as many as it needs."""
+        m, n = sums.weight.shape
+        self.spend(m * n)
+        scales = sums.scales if isinstance(sums.scales, tuple) else (sums.scales,) * m
+        units = unit if isinstance(unit, tuple) else (unit,) * m
+        wide = Value(self._unique(f"{name}.acc"), TensorType((m,), Accumulator(WORD, unit)))
+        weight = _const(f"{wide.name}.weight", sums.weight, scales)
+        bias = _const(f"{wide.name}.bias", sums.bias, units)
+        op = Affine(wide, sums.value, weight, bias)
+        kind = sums.value.type.element
+        assert isinstance(kind, Quantized)
+        bits = _width(*accumulator_range(op, kind.min, kind.max))
+        fits = bits <= WORD or not wraps
+        overflow = AccumulatorOverflow.EXACT if fits else AccumulatorOverflow.WRAP
+        out = Value(wide.name, TensorType((m,), Accumulator(bits if fits else WORD, unit, overflow)))
+        self._ops.append(replace(op, out=out))
+        return out
+
+    def _requantize(self, x: Value, name: str, target: Quantized, kinds: list[RequantKind]) -> None:
+        kind: RequantKind | PerNeuron = kinds[0]
+        if any(other != kinds[0] for other in kinds):
+            kind = PerNeuron(tuple(_of_runtime(k) for k in kinds))
+        out = Value(self._unique(name), TensorType(x.type.shape, target))
+        self._ops.append(Requantize(out, x, kind, Overflow.SATURATE))
+
+    def network(self, output: Codes) -> Network:
+        """The network that ends with this tensor, verified."""
+        if self._source is None or not self._ops:
+            raise Branches("has no integer layer")
+        if output.value != self.last:
+            raise Branches("is not what the last layer computes")
+        if not np.array_equal(output.index.ravel(), np.arange(output.value.size)):
+            raise Branches("is a rearrangement of what the last layer computes")
+        return verify(Network(self._name, self._runtime, self._source, tuple(self._ops)))
+
+    # --- limits and names ---
+
+    def _continues(self, value: Value) -> None:
+        if value != self.last:
+            raise Branches("reads a tensor that another node reads as well; branches are not read")
+
+    def spend(self, elements: int) -> None:
+        """Count the elements of a matrix that is about to be formed."""
+        self._spent += elements
+        if self._spent > MAX_ELEMENTS:
+            raise BeyondLimits(f"more than {MAX_ELEMENTS} elements in all its matrices together")
+
+    def _unique(self, name: str) -> str:
+        base = candidate = legal_name(name)
+        count = 1
+        while candidate in self._taken:
+            count += 1
+            candidate = f"{base}.{count}"
+        self._taken.add(candidate)
+        return candidate
+
+
+class Branches(Exception):
+    """The graph is not one chain."""
+
+
+def _of_runtime(kind: RequantKind) -> RuntimeKind:
+    if not hasattr(kind, "widest"):
+        raise Branches("is quantized per channel, for which exact multipliers are not read")
+    return kind  # type: ignore[return-value]
+
+
+def _table(first: int, step: int, codes: IntArray) -> Table:
+    return Table(first, step, tuple(codes.tolist()))
+
+
+def _times(units: Unit, factor: Fraction) -> Unit:
+    return tuple(u * factor for u in units) if isinstance(units, tuple) else units * factor
+
+
+def _const(name: str, codes: IntArray, scales: tuple[Fraction, ...]) -> Const:
+    kind = Channels(_width(int(codes.min()), int(codes.max())), scales)
+    return Const(name, TensorType(codes.shape, kind), frozen(codes.copy()))
+
+
+def _width(low: int, high: int) -> int:
+    """The bits of the narrowest signed integer that holds both."""
+    return max((v if v >= 0 else ~v).bit_length() + 1 for v in (low, high))

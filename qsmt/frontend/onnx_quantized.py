@@ -1,0 +1,194 @@
+"""From the graph of a quantized ONNX model to a network on codes, as a runtime executes it.
+
+Both forms are read: QOperator (QGemm, QLinearMatMul, QLinearConv, ...) and QDQ, where an operator between
+DequantizeLinear and QuantizeLinear is float on paper and an integer kernel when onnxruntime has optimized the
+graph. Only graphs are read whose execution is known exactly; for the rest it is said which node is not, and why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from qsmt.arith.real import FloatArray, IntArray, RealTensor
+from qsmt.errors import MalformedModel
+from qsmt.frontend.onnx_affine import Computed, Elementwise, Lowering
+from qsmt.frontend.onnx_codes import Branches, CodeLowering, Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_exact import BeyondLimits
+from qsmt.frontend.onnx_graph import Graph, Node
+from qsmt.frontend.onnx_quantized_ops import OPERATORS
+from qsmt.frontend.onnx_quantized_rules import Constant, QuantizedCall, Tensor, Unquantized
+from qsmt.frontend.onnx_rules import Call
+from qsmt.frontend.onnx_rules import Tensor as PlainTensor
+from qsmt.frontend.onnx_shape_ops import MOVING
+from qsmt.frontend.onnx_tensor import quoted, read_constant
+from qsmt.frontend.runtimes import Runtime
+from qsmt.ir.network import Network
+
+
+def read_quantized(graph: Graph, runtime: Runtime) -> Network:
+    """The network on codes that a runtime executes for this graph.
+
+    Raises:
+        InputError: one line with the path, the node, and what is wrong.
+    """
+    return _Evaluation(graph, runtime).network()
+
+
+class _Evaluation:
+    """One pass over the graph, from the input to the output."""
+
+    def __init__(self, graph: Graph, runtime: Runtime) -> None:
+        self._graph, self._runtime = graph, runtime
+        size = int(np.prod(graph.shape, dtype=object))
+        self._lowering = CodeLowering(graph.path.stem, str(runtime), source=graph.input, size=size)
+        self._tensors: dict[str, Tensor] = {graph.input: Unquantized(np.arange(size).reshape(graph.shape))}
+
+    def network(self) -> Network:
+        at: Node | str = "the output"
+        try:
+            for node in self._graph.nodes:
+                at = node
+                self._tensors[node.outputs[0]] = self._evaluate(node)
+            at = f"the output {quoted(self._graph.output)}"
+            return self._lowering.network(self._output())
+        except OverflowError as error:
+            what = f"{at} needs a multiplier that {self._runtime} does not have: {error}"
+            raise MalformedModel(what, where=self._graph.path) from None
+        except BeyondLimits as error:
+            raise MalformedModel(f"{at} needs {error}", where=self._graph.path) from None
+        except MalformedModel as error:  # of the verifier, which knows no file
+            if str(error.where).startswith(str(self._graph.path)):
+                raise
+            raise MalformedModel(
+                error.what, where=f"{self._graph.path}, {error.where}", hint=error.hint
+            ) from None
+        except Branches as error:
+            if isinstance(at, Node):
+                at.refuse(str(error))
+            raise MalformedModel(f"{at} {error}", where=self._graph.path) from None
+
+    def _evaluate(self, node: Node) -> Tensor:
+        call = QuantizedCall(node, self._operands(node), self._lowering, self._runtime)
+        rule = OPERATORS.find(node)
+        if rule is not None:
+            return rule(call)
+        if node.op_type in MOVING.names:
+            return _moved(call)
+        node.refuse("is not read in a quantized network", hint=OPERATORS.hint(node))
+
+    def _operands(self, node: Node) -> tuple[Tensor | None, ...]:
+        return tuple(self._tensor(name, node) if name else None for name in node.inputs)
+
+    def _tensor(self, name: str, node: Node) -> Tensor:
+        if name not in self._tensors and name in self._graph.initializers:
+            proto = self._graph.initializers[name]
+            self._tensors[name] = Constant(read_constant(proto, self._graph.path, name=name), proto.data_type)
+        if name not in self._tensors:
+            node.refuse(f"reads {quoted(name)}, which is not the first output of its operator")
+        return self._tensors[name]
+
+    def _output(self) -> Codes:
+        name = self._graph.output
+        output = self._tensors.get(name)
+        if isinstance(output, Floats) and output.is_plain:
+            return output.codes
+        if isinstance(output, Codes):
+            return output
+        what = "is computed in float after the last integer layer, which is not read yet"
+        raise MalformedModel(
+            f"the output {quoted(name)} {what}", where=self._graph.path, hint="quantize the output"
+        )
+
+
+# --- operators that only move numbers ------------------------------------------------------------------
+
+
+def _moved(call: QuantizedCall) -> Tensor:
+    """What a shape operator does to positions, it does to codes."""
+    moved = [
+        operand for operand in call.operands if operand is not None and not isinstance(operand, Constant)
+    ]
+    if not moved:
+        return _folded(call)
+    source = moved[0]
+    if len(moved) > 1 or call.operands[0] is not source:
+        call.node.refuse("joins several quantized tensors, or dequantized parameters; neither is read")
+    if isinstance(source, QuantizedConstant):
+        call.node.refuse("rearranges dequantized parameters", hint="fold it into the parameters")
+    lowering = Lowering("moved", "x", source.shape)
+    operands: list[PlainTensor | None] = [
+        operand.values if isinstance(operand, Constant) else None for operand in call.operands
+    ]
+    operands[0] = lowering.input
+    result = MOVING.rule_of(call.node).evaluate(Call(call.node, tuple(operands), lowering))
+    assert isinstance(result, Computed) and isinstance(result.pending, Elementwise)
+    return _rearranged(call, source, result.pending.index.reshape(result.shape))
+
+
+def _rearranged(call: QuantizedCall, source: Tensor, index: IntArray) -> Tensor:
+    """Elements of a tensor, in another order."""
+
+    def take(elements: IntArray) -> IntArray:
+        return elements.ravel()[index]
+
+    match source:
+        case Unquantized():
+            return Unquantized(take(source.index))
+        case Codes():
+            return replace(source, index=take(source.index))
+        case Floats():
+            return _rearranged_floats(source, index)
+        case _:
+            if np.array_equal(index.ravel(), np.arange(index.size)) and isinstance(source, Sums):
+                return replace(source, shape=index.shape)
+            call.refuse_float("it stands between a matrix product and its QuantizeLinear")
+
+
+def _rearranged_floats(source: Floats, index: IntArray) -> Floats:
+    flat = index.ravel()
+
+    def rows(table: FloatArray) -> FloatArray:
+        return table if len(table) == 1 else table[flat]
+
+    def each(values: tuple[Fraction, ...] | None) -> tuple[Fraction, ...] | None:
+        return None if values is None else tuple(values[i] for i in flat)
+
+    clip, added = source.clip, source.added
+    if clip is not None:
+        clip = replace(clip, before=_rearranged_floats(clip.before, index))
+    if added is not None:
+        added = replace(added, codes=added.codes.ravel()[index])
+    fused, separate = source.table
+    return replace(
+        source,
+        codes=replace(source.codes, index=source.codes.index.ravel()[index]),
+        table=(rows(fused), rows(separate)),
+        factor=each(source.factor),
+        offset=each(source.offset),
+        clip=clip,
+        added=added,
+    )
+
+
+def _folded(call: QuantizedCall) -> Tensor:
+    """A shape operator on constants, or a constant."""
+    operands = tuple(
+        None if o is None else o.values for o in call.operands if o is None or isinstance(o, Constant)
+    )
+    result = MOVING.rule_of(call.node).evaluate(Call(call.node, operands, Lowering("constant", "x", (1,))))
+    if isinstance(result, Computed):
+        call.node.refuse("depends on the shape of the input in a way that is not read")
+    first = call.optional(0)
+    kind = first.kind if isinstance(first, Constant) else _constant_kind(call.node, result)
+    return Constant(result, kind)
+
+
+def _constant_kind(node: Node, result: RealTensor | IntArray) -> int:
+    """The ONNX type of what a node without operands makes."""
+    value = node.attributes.get("value")
+    if value is not None:
+        return int(value.t.data_type)
+    return 1 if isinstance(result, RealTensor) else 7
