@@ -84,7 +84,7 @@ bench-int8: $(STAMP) ## files quantized by onnxruntime: bounds proved, broken an
 bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (25 minutes)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md
 
-bench-%: $(STAMP) ## one family: bench-pendulum, bench-exact, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist
+bench-%: $(STAMP) ## one family: bench-pendulum, bench-exact, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist, bench-tune
 	@$(BIN)/python -m benchmarks.run $*
 
 clean: ## remove .venv and everything that was built or cached

@@ -15,7 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the parallelism is --jobs;
 
 import typer
 
-from qsmt.cli import analyze, bound, check, crosscheck, doctor, export, quantize, replay
+from qsmt.cli import analyze, bound, check, crosscheck, doctor, export, quantize, replay, tune
 from qsmt.cli.output import mute
 from qsmt.errors import BackendError, InputError, SoundnessError
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 app.command("check")(check.command)
 app.command("bound")(bound.command)
 app.command("analyze")(analyze.command)
+app.command("tune")(tune.command)
 app.command("replay")(replay.command)
 app.command("export")(export.command)
 app.command("crosscheck", epilog=crosscheck.EPILOG)(crosscheck.command)
