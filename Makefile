@@ -51,8 +51,13 @@ test: $(STAMP) ## all tests, on two processes
 quick: $(STAMP) ## the tests that are not marked slow
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-without-gurobi: $(STAMP) ## the tests that are not marked slow, as if gurobipy were not installed
-	@OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/tests/support/absent $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+# The tests that can meet a solver.
+SOLVING := tests/conformance tests/differential tests/golden tests/plugin \
+  tests/unit/cli tests/unit/engine tests/unit/milp tests/unit/solver
+
+test-without-gurobi: $(STAMP) ## the quick tests that can meet a solver, as if gurobipy were not installed
+	@OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/tests/support/absent \
+	  $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(SOLVING)
 
 lint: $(STAMP) ## ruff, formatting, and the arrows between the packages
 	@$(BIN)/ruff check .
@@ -82,7 +87,7 @@ bench-int8: $(STAMP) ## files quantized by onnxruntime: bounds proved, broken an
 bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (25 minutes)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md
 
-bench-%: $(STAMP) ## one family: bench-pendulum, bench-exact, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist
+bench-%: $(STAMP) ## one family: bench-pendulum, bench-exact, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist, bench-tune
 	@$(BIN)/python -m benchmarks.run $*
 
 clean: ## remove .venv and everything that was built or cached

@@ -160,6 +160,31 @@ def mnist() -> Iterator[Instance]:
         yield Instance.of_task("mnist", task, seconds=20)
 
 
+TUNED_BOUNDS = {
+    "ACC_controller_relu": "0.1",
+    "InvertedPendulum_controller": "0.02",
+    "InvertedTwoLinkPendulum_controller_less_robust": "0.1",
+    "TORA_ReLU_controller": "0.5",
+    "Unicycle_controller": "0.5",
+    "CartPole_controller": "1",
+    "VerticalCAS_controller_1": "0.05",
+    "VerticalCAS_controller_5": "0.05",
+}
+"""Differences that the controllers are allowed, in units of their outputs."""
+
+
+def tune() -> Iterator[Instance]:
+    """The bits that the shipped controller and the public ReLU controllers need, layer by layer."""
+    problem = str(EXAMPLES / "pendulum" / "pendulum-q8.toml")
+    limits = ("--timeout", "120", "--each", "5")
+    yield Instance("tune", "pendulum, bound 0.05", (problem, *limits), command="tune")
+    folder = PUBLIC / "arch_controllers"
+    for stem, bound in TUNED_BOUNDS.items() if folder.is_dir() else ():
+        flags = ("--bits", "12", "--box", ARCH_BOXES[stem], "--input-model", "continuous", "--bound", bound)
+        arguments = (str(folder / f"{stem}.onnx"), *flags, *limits)
+        yield Instance("tune", f"{stem}, bound {bound}", arguments, command="tune")
+
+
 FAMILIES = {
     "pendulum": pendulum,
     "exact": exact,
@@ -168,4 +193,5 @@ FAMILIES = {
     "properties": acas_properties,
     "pairs": pairs,
     "mnist": mnist,
+    "tune": tune,
 }

@@ -44,6 +44,8 @@ def row(instance: Instance, report: dict[str, Any] | str) -> str:
     """One line of the table; the widest output counts."""
     if isinstance(report, str):
         return f"{instance.name:<62} refused    {report}"
+    if report["command"] == "tune":
+        return f"{instance.name:<62} {tuned(report)}"
     certified = max(_magnitude(output["certified"]) for output in report["outputs"])
     witnessed = max(_magnitude(output["witnessed"] or [0, 0]) for output in report["outputs"])
     ratio = certified / witnessed if witnessed else float("inf")
@@ -51,6 +53,20 @@ def row(instance: Instance, report: dict[str, Any] | str) -> str:
         f"{instance.name:<62} {verdict(report):<10} {instance.known or '-':<10} {decided_by(report):<26} "
         f"{certified:11.5g} {witnessed:11.5g} {ratio:7.2f} {report['seconds']:8.2f}"
     )
+
+
+def tuned(report: dict[str, Any]) -> str:
+    """The bits that were found to be enough, beside those of the least uniform width."""
+    if report["verdict"] != "verified":
+        return f"not tuned  {report['reason']} ({report['seconds']:.1f} s)"
+    best, uniform = report["accepted"][-1], report["uniform"]
+    widths = " ".join("/".join(str(v or "-") for v in layer.values()) for layer in report["widths"])
+    saved = f"{best['bits']:,} of {uniform['bits']:,} bits ({best['bits'] / uniform['bits']:.0%})"
+    left = ", ".join(
+        f"{n} {kind}" for kind, n in sorted(Counter(c["verdict"] for c in report["refused"]).items())
+    )
+    why = f", {report['reason']}" if report["reason"] else ""
+    return f"{saved}; {widths}; {'+'.join(best['trust'])}; neighbours: {left}; {report['seconds']:.1f} s{why}"
 
 
 def remaining(instance: Instance, report: dict[str, Any] | str) -> str | None:

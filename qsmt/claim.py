@@ -168,3 +168,15 @@ class OutputConstraint:
 
 
 Claim: TypeAlias = ErrorBound | OutputConstraint
+
+
+def error_bound(claim: Claim) -> ErrorBound:
+    """The claim, for what is done with error bounds only.
+
+    Raises:
+        MalformedProblem: it is another one.
+    """
+    if not isinstance(claim, ErrorBound):
+        what = "is no error bound, and this command is about error bounds"
+        raise MalformedProblem(what, where="property.kind", hint="use check")
+    return claim

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias, assert_never
@@ -88,3 +89,8 @@ def exit_code(verdict: Verdict) -> int:
         case Unknown():
             return 3
     assert_never(verdict)
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Of several verdicts, the one that counts: a violation is worse than not knowing, and that than a proof."""
+    return max(verdicts, key=lambda verdict: (Verified, Unknown, Falsified).index(type(verdict)))

@@ -24,7 +24,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = ("qsmt", "qsmt_bitvector", "qsmt_milp")
-HEAVY = ("onnx", "z3", "pysmt", "bitwuzla", "cvc5", "highspy", "gurobipy", "pyscipopt")
+HEAVY = (
+    *("onnx", "z3", "pysmt", "bitwuzla", "cvc5", "highspy", "gurobipy", "pyscipopt"),
+    *("h5py", "jinja2", "matplotlib"),
+)
 TOOLS = Path(sys.executable).parent
 
 

@@ -35,6 +35,15 @@ Model: TypeAlias = Annotated[
 Runtime: TypeAlias = Annotated[
     str | None, typer.Option(help="Whose integer arithmetic a quantized ONNX file means.")
 ]
+Form: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="text|json|junit|html",
+        help="Print the report like this; with -o, write it to FILE like this.",
+        show_default="text, and json for -o",
+    ),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 Output: TypeAlias = Annotated[
     Path | None,

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import typer
 
 from qsmt.cli import arguments as given
-from qsmt.cli.output import check_checkpoint, check_writable, chosen_model, emit, one_of
+from qsmt.cli.output import check_checkpoint, check_writable, chosen_format, chosen_model, emit_all, one_of
+from qsmt.errors import InputError
+
+if TYPE_CHECKING:
+    from qsmt.engine.plan import Options
+    from qsmt.engine.source import Source
+    from qsmt.report.model import Report
 
 
 def command(
@@ -25,6 +35,7 @@ def command(
     trust: given.Trusted = "any",
     checkpoint: given.Checkpointed = None,
     resume: given.Resumed = False,
+    form: given.Form = None,
     json: given.Json = False,
     output: given.Output = None,
     quiet: given.Quiet = False,
@@ -32,20 +43,18 @@ def command(
 ) -> None:
     """Decide a problem: prove the claim, or break it.
 
-    Are the two networks within the bound of each other on every input of the region? Does the property hold?
+    Are the two networks within the bound of each other on every input of the region? Does the property hold? Several
+    problem files are decided one after the other; the time limit is that of each, and the exit code is the worst.
 
     Exit codes: 0 verified, 1 falsified, 2 bad input, 3 unknown, 4 soundness alarm.
     """
-    from qsmt.cli.progress import watcher
-    from qsmt.engine.check import check_all
     from qsmt.engine.plan import CrossCheck, Options, Trust
-    from qsmt.engine.source import Source, notes
-    from qsmt.report.model import Report
-    from qsmt.verdict import exit_code
+    from qsmt.engine.source import Source, one_each
+    from qsmt.verdict import exit_code, worst
 
     check_writable(output)
     check_checkpoint(checkpoint, resume=resume)
-    model = chosen_model(input_model)
+    chosen, model = chosen_format(form, as_json=json), chosen_model(input_model)
     options = Options(
         timeout_s=timeout,
         jobs=jobs,
@@ -57,13 +66,28 @@ def command(
         checkpoint=checkpoint,
         resumes=resume,
     )
-    source = Source(tuple(files), bits, box, bound, model, runtime)
-    loaded = source.load()
+    sources = one_each(Source(tuple(files), bits, box, bound, model, runtime))
+    if checkpoint is not None and len(sources) > 1:
+        raise InputError("is that of one problem, and several are given", where="--checkpoint")
+    reports = _decided(sources, options, quiet=quiet, verbose=verbose)
+    emit_all(reports, form=chosen, as_json=json, file=output)
+    raise typer.Exit(exit_code(worst(r.verdict for r in reports if r.verdict is not None)))
+
+
+def _decided(sources: Sequence[Source], options: Options, *, quiet: bool, verbose: bool) -> list[Report]:
+    """One report per problem; all problems are read before any is worked on."""
+    from qsmt.cli.progress import watcher
+    from qsmt.engine.check import check_all
+    from qsmt.engine.source import notes
+    from qsmt.report.model import Report
+
+    loaded = [source.load() for source in sources]
+    reports = []
     with watcher(quiet=quiet, verbose=verbose) as watch:
-        index, result = check_all([part.problem for part in loaded.parts], options, watch)
-    origin = source.as_json() | ({"part": index} if index else {})
-    report = Report.of_check(
-        result, source=origin, notes=notes(loaded), part=loaded.decided(index, result.verdict)
-    )
-    emit(report, as_json=json, file=output)
-    raise typer.Exit(exit_code(result.verdict))
+        for source, found in zip(sources, loaded, strict=True):
+            index, result = check_all([part.problem for part in found.parts], options, watch)
+            origin, part = source.as_json(), found.decided(index, result.verdict)
+            origin |= {"part": index} if index else {}
+            report = Report.of_check(result, source=origin, notes=notes(found), part=part)
+            reports.append(replace(report, title=str(source.files[0])))
+    return reports

@@ -90,7 +90,7 @@ def _fault(name: str | None) -> Fault | None:
 
 def _cases(file: Path | None, count: int | None, *, seed: int, size: str) -> tuple[str, Cases]:
     """What is tested, in words, and its cases."""
-    from qsmt.claim import ErrorBound
+    from qsmt.claim import error_bound
     from qsmt.engine.campaign import given_cases, random_cases
     from qsmt.engine.load import load_problem
     from qsmt.engine.random_problem import Size
@@ -99,9 +99,7 @@ def _cases(file: Path | None, count: int | None, *, seed: int, size: str) -> tup
         raise InputError("give a problem file, or --random N", where="qsmt crosscheck")
     if file is not None:
         problem = load_problem(file).problem
-        if not isinstance(problem.claim, ErrorBound):
-            hint = "crosscheck compares answers about differences"
-            raise InputError("is no error bound", where="property.kind", hint=hint)
+        error_bound(problem.claim)
         return str(file), given_cases(problem)
     assert count is not None
     chosen, last = one_of(Size, size, flag="--size"), seed + count - 1

@@ -26,6 +26,7 @@ from qsmt.cli import (
     radius,
     replay,
     supports,
+    tune,
     verify,
 )
 from qsmt.cli.output import mute
@@ -48,6 +49,7 @@ app = typer.Typer(
 app.command("check")(check.command)
 app.command("bound")(bound.command)
 app.command("analyze")(analyze.command)
+app.command("tune")(tune.command)
 app.command("replay")(replay.command)
 app.command("export")(export.command)
 app.command("crosscheck", epilog=crosscheck.EPILOG)(crosscheck.command)

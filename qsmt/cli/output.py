@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from qsmt.problem import InputModel
+    from qsmt.report.formats import Format
     from qsmt.report.model import Report
 
 E = TypeVar("E", bound=StrEnum)
@@ -38,6 +40,19 @@ def emit(report: Report, *, as_json: bool, file: Path | None) -> None:
     show(json.render(report) if as_json else text.render(report, color=_colored(), width=_width()))
     if file is not None:
         write_whole(file, json.render(report))
+
+
+def emit_all(reports: Sequence[Report], *, form: Format | None, as_json: bool, file: Path | None) -> None:
+    """Print the reports of one command, and write them to `file` too.
+
+    A format that is asked for is that of the file if there is one, and of what is printed if there is none.
+    """
+    from qsmt.report.formats import Format, render_all
+
+    printed = Format.JSON if as_json else Format.TEXT if file is not None else form or Format.TEXT
+    show(render_all(reports, printed, color=_colored(), width=_width()))
+    if file is not None:
+        write_whole(file, render_all(reports, form or Format.JSON))
 
 
 def show(said: str) -> None:
@@ -142,6 +157,20 @@ def chosen_model(value: str | None) -> InputModel | None:
     from qsmt.problem import InputModel
 
     return None if value is None else one_of(InputModel, value, flag="--input-model")
+
+
+def chosen_format(value: str | None, *, as_json: bool) -> Format | None:
+    """The format that `--format` names, None if it was not given.
+
+    Raises:
+        InputError: there is none of that name, or `--json` asks for another one.
+    """
+    from qsmt.report.formats import Format
+
+    chosen = None if value is None else one_of(Format, value, flag="--format")
+    if as_json and chosen not in (None, Format.JSON):
+        raise InputError(f"is not --format {chosen}", where="--json", hint="give one of them")
+    return chosen
 
 
 def one_of(kind: type[E], value: str, *, flag: str) -> E:

@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from qsmt.claim import error_bound
 from qsmt.dra.analysis import analyze_region
+from qsmt.dra.attribution import Attribution, attribute
 from qsmt.dra.domain import DEFAULT_EFFORT, Mode
 from qsmt.dra.stability import LayerStability, stability
 from qsmt.engine.investigation import OutputRange, Stage
@@ -27,6 +31,7 @@ class AnalysisResult:
     layers: tuple[Mapping[str, Any], ...]
     stages: tuple[Stage, ...]
     seconds: float
+    attributions: tuple[Attribution, ...] = ()
 
 
 def analyze(problem: Problem, mode: Mode, *, seconds: float = DEFAULT_EFFORT.seconds) -> AnalysisResult:
@@ -44,6 +49,35 @@ def analyze(problem: Problem, mode: Mode, *, seconds: float = DEFAULT_EFFORT.sec
         "analysis", elapsed, f"bounded the difference layer by layer ({mode})", {"mode": mode.value}
     )
     return AnalysisResult(problem, outputs, tuple(layer_rows(problem, facts)), (stage,), elapsed)
+
+
+def attributed(result: AnalysisResult) -> AnalysisResult:
+    """The same, with the ends of every output's difference split by layer and cause.
+
+    Splitting runs one mode more, on what is known already, and may so tighten the ends.
+
+    Raises:
+        MalformedProblem: the claim is no error bound.
+    """
+    error_bound(result.problem.claim)
+    begun = time.monotonic()
+    found = attribute(result.problem)
+    elapsed = time.monotonic() - begun
+    certified = {(a.output, a.side): a.certified for a in found}
+
+    def tightened(known: OutputRange) -> OutputRange:
+        low, high = known.certified
+        above, below = (certified.get((known.index, side), np.inf) for side in (1, -1))
+        return OutputRange(known.index, (max(low, -below), min(high, above)), None)
+
+    stage = Stage("attribution", elapsed, f"split {len(found)} ends by layer and cause", {})
+    return replace(
+        result,
+        outputs=tuple(map(tightened, result.outputs)),
+        stages=(*result.stages, stage),
+        seconds=result.seconds + elapsed,
+        attributions=found,
+    )
 
 
 def layer_rows(problem: Problem, facts: Facts) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from qsmt.arith.outward import float_down, float_up
-from qsmt.claim import ErrorBound
+from qsmt.claim import error_bound
 from qsmt.engine.boxes import searchable
 from qsmt.engine.branch import Search
 from qsmt.engine.check import analyse
@@ -31,7 +31,6 @@ from qsmt.engine.optimize import optimize
 from qsmt.engine.plan import MAX_PARTS, NONE, OPTIMIZED_SHARE, SEARCH_SHARE, Options
 from qsmt.engine.policy import Policy
 from qsmt.engine.search import crew_of, ends_in_time, figures, pursue, refusal, run_one_point, said
-from qsmt.errors import MalformedProblem
 from qsmt.facts import Interval
 from qsmt.problem import Problem
 
@@ -138,9 +137,7 @@ def bound(
         InputError: the claim is no error bound; a checkpoint cannot be written, or is none of this search.
         SoundnessError: two answers contradict each other.
     """
-    if not isinstance(problem.claim, ErrorBound):
-        what = "is no error bound, so there is none to find"
-        raise MalformedProblem(what, where="property.kind", hint="use check")
+    error_bound(problem.claim)
     run = Investigation(problem, options or Options(), watch or Silence(), decides=False)
     validate(run.options)
     bounding = _Bounding(run, gap, stop or Event())

@@ -28,6 +28,7 @@ from qsmt.engine.investigation import Investigation, OutputRange, Silence, Stage
 from qsmt.engine.optimize import optimize
 from qsmt.engine.plan import NONE, SEARCH_SHARE, Options
 from qsmt.engine.search import refusal, search
+from qsmt.facts import Facts
 from qsmt.problem import Problem
 from qsmt.verdict import Falsified, Verdict, Verified
 
@@ -37,13 +38,14 @@ LEAST_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """A verdict with everything a report says about it."""
+    """A verdict with everything a report says about it; `facts` bound each layer on the whole region."""
 
     problem: Problem
     verdict: Verdict
     outputs: tuple[OutputRange, ...]
     stages: tuple[Stage, ...]
     seconds: float
+    facts: Facts | None = None
 
 
 def check(problem: Problem, options: Options | None = None, watch: Watch | None = None) -> CheckResult:
@@ -62,7 +64,8 @@ def check(problem: Problem, options: Options | None = None, watch: Watch | None 
         run.perform(*_region_stage(run))
     if run.verdict is None and run.options.encoding != NONE and run.remaining_s > 0:
         run.perform(solve_residual, "encodings")
-    return CheckResult(problem, run.outcome, run.outputs, tuple(run.stages), time.monotonic() - run.started)
+    seconds = time.monotonic() - run.started
+    return CheckResult(problem, run.outcome, run.outputs, tuple(run.stages), seconds, run.facts)
 
 
 def check_all(

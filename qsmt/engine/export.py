@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,16 +32,27 @@ def export(problem: Problem, folder: Path) -> Exported:
     Raises:
         InputError: it cannot be written.
     """
+    with whole_folder(folder) as made:
+        names, remarks = _write(problem, made)
+    return Exported(tuple(folder / name for name in names), tuple(remarks))
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to be filled, which then appears complete under its name, or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".qsmt-export-") as scratch:
-            made = Path(scratch) / "queries"
+            made = Path(scratch) / "folder"
             made.mkdir(mode=0o755)
-            names, remarks = _write(problem, made)
+            yield made
             made.rename(folder)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=folder) from None
-    return Exported(tuple(folder / name for name in names), tuple(remarks))
 
 
 def _write(problem: Problem, folder: Path) -> tuple[list[str], list[str]]:

@@ -23,7 +23,7 @@ from qsmt.encoding import Query, QueryAnswer
 from qsmt.facts import Interval, LayerFacts
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Const, Op, Requantize, Value
-from qsmt.ir.types import Accumulator
+from qsmt.ir.types import Accumulator, Real
 from qsmt.problem import ErrorBound
 from qsmt.solver.base import Status
 
@@ -101,7 +101,7 @@ def _widened(value: Value) -> Value:
 
 def _recoded(const: Const, change: Callable[[IntArray], IntArray]) -> Const:
     kind = const.type.element
-    assert isinstance(kind, Fixed)
+    assert not isinstance(kind, Real)
     return Const(const.name, const.type, frozen(change(const.codes).clip(kind.min, kind.max)))
 
 

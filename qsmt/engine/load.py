@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from os import PathLike
 from pathlib import Path
 from typing import assert_never
 
@@ -82,12 +83,13 @@ class _OtherSide:
 # --- the problem file -----------------------------------------------------------------------------------
 
 
-def load_problem(path: Path) -> Loaded:
+def load_problem(path: str | PathLike[str]) -> Loaded:
     """The problem that a file states.
 
     Raises:
         InputError: one line with the file and the key, or the network file, and what is wrong there.
     """
+    path = Path(path)
     file = read_problem_file(path)
     runtime = file.quantized.runtime if isinstance(file.quantized, Deployed) else None
     reference, second = _networks(file.reference, file.quantized.network, runtime)
@@ -264,12 +266,13 @@ def _quantize(
     network: Network, scheme: FixedPointScheme, region: Region, *, input_scale: Fraction
 ) -> _OtherSide:
     """The network in fixed point, with what is known of its real values over the region."""
-    ranges = _ranges(network, region, input_scale) if network.is_real else None
+    ranges = activation_ranges(network, region, input_scale) if network.is_real else None
     made = quantize(network, scheme, ranges=ranges)
     return _OtherSide(made.network, made.report, region, input_scale)
 
 
-def _ranges(network: Network, region: Region, input_scale: Fraction) -> ActivationRanges:
+def activation_ranges(network: Network, region: Region, input_scale: Fraction) -> ActivationRanges:
+    """Certified ranges of a real network's values over a region, as a scheme wants them."""
     from qsmt.dra.analysis import reference_ranges
     from qsmt.dra.domain import Boxes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,23 @@ class Source:
             )
 
 
+def one_each(source: Source) -> tuple[Source, ...]:
+    """Several problem files are a problem each; anything else is one problem."""
+    if len(source.files) < 2 or any(path.suffix.lower() != ".toml" for path in source.files):
+        return (source,)
+    return tuple(replace(source, files=(path,)) for path in source.files)
+
+
 def notes(loaded: Loaded) -> tuple[str, ...]:
-    """What a user should know of how the network was quantized here, or how its quantized file was read."""
-    report, first = loaded.quantization, loaded.parts[0]
-    return remarks(first.quantized or first.problem.quantized) if report is None else tuple(_notes(report))
+    """What a user should know of how the network was quantized here, or how its quantized ONNX file was read.
+
+    Nothing of a `.qir` file, which spells its arithmetic out.
+    """
+    if loaded.quantization is not None:
+        return tuple(_notes(loaded.quantization))
+    first = loaded.parts[0]
+    network = first.quantized or first.problem.quantized
+    return remarks(network) if loaded.sources[-1].suffix.lower() == ".onnx" else ()
 
 
 def _notes(report: QuantizationReport) -> Iterator[str]:

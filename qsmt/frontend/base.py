@@ -38,9 +38,11 @@ class Frontend(Protocol):
 def frontends() -> tuple[Frontend, ...]:
     """Every frontend; at most one accepts a given path."""
     from qsmt.frontend.ir_text import IrTextFrontend
+    from qsmt.frontend.keras import KerasFrontend
+    from qsmt.frontend.nnet import NnetFrontend
     from qsmt.frontend.onnx import OnnxFrontend
 
-    return OnnxFrontend(), IrTextFrontend()
+    return OnnxFrontend(), IrTextFrontend(), NnetFrontend(), KerasFrontend()
 
 
 def load_network(path: Path, *, runtime: Runtime | None = None) -> Network:
@@ -57,7 +59,7 @@ def load_network(path: Path, *, runtime: Runtime | None = None) -> Network:
     raise MalformedModel(
         f"a network file is {names}, which the suffix {path.suffix!r} is not",
         where=path,
-        hint="name it .onnx or .qir",
+        hint="name it .onnx, .qir, .nnet or .h5",
     )
 
 

@@ -93,9 +93,13 @@ class Quantized:
 
 
 def quantize(
-    reference: Network, scheme: FixedPointScheme, *, ranges: ActivationRanges | None = None
+    reference: Network,
+    scheme: FixedPointScheme,
+    *,
+    ranges: ActivationRanges | None = None,
+    layerwise: Sequence[FixedPointScheme] | None = None,
 ) -> Quantized:
-    """The integer network that `scheme` makes of a real network.
+    """The integer network that `scheme` makes of a real network; `layerwise`, each layer by a scheme of its own.
 
     Raises:
         MalformedProblem: when a format cannot do what is asked of it; `where` names the format.
@@ -108,8 +112,9 @@ def quantize(
     source = x = Value("x", TensorType(reference.input.type.shape, kind))
     ops: list[Op] = []
     formats: list[LayerFormats] = []
-    for step in _steps(reference, scheme, ranges):
-        made, chosen = _quantize_layer(step, scheme, x=x)
+    schemes = layerwise or (scheme,) * len(layers(reference))
+    for step, own in zip(_steps(reference, schemes, ranges), schemes, strict=True):
+        made, chosen = _quantize_layer(step, own, x=x)
         ops += made
         formats.append(chosen)
         x = ops[-1].out
@@ -180,7 +185,9 @@ class _Step:
         return self.limits(low), self.limits(high)
 
 
-def _steps(reference: Network, scheme: FixedPointScheme, ranges: ActivationRanges | None) -> Sequence[_Step]:
+def _steps(
+    reference: Network, schemes: Sequence[FixedPointScheme], ranges: ActivationRanges | None
+) -> Sequence[_Step]:
     parts = layers(reference)
     last = len(parts) - 1
     known = ranges.layers if ranges else (None,) * len(parts)
@@ -189,11 +196,11 @@ def _steps(reference: Network, scheme: FixedPointScheme, ranges: ActivationRange
             index=i,
             layer=layer,
             limits=_fold(layer.activation, i),
-            spec=scheme.output if i == last else scheme.hidden,
+            spec=own.output if i == last else own.hidden,
             format_name="output" if i == last else "hidden",
             range=bounds,
         )
-        for i, (layer, bounds) in enumerate(zip(parts, known, strict=True))
+        for i, (layer, bounds, own) in enumerate(zip(parts, known, schemes, strict=True))
     ]
 
 

@@ -10,10 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from typing import Any
 
+from qsmt.dra.attribution import Attribution
 from qsmt.engine.bound import BoundResult
 from qsmt.engine.check import CheckResult
 from qsmt.engine.investigation import OutputRange, Stage
 from qsmt.engine.parts import Part
+from qsmt.facts import Facts
 from qsmt.problem import Problem
 from qsmt.verdict import Falsified, Unknown, Verdict, Verified, Witness, name
 
@@ -40,7 +42,7 @@ def versions() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one run of one command found about one problem."""
+    """What one run of one command found about one problem; `title` is what people call the problem."""
 
     command: str
     problem: Problem
@@ -52,6 +54,9 @@ class Report:
     layers: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     reason: str | None = None
+    title: str = ""
+    facts: Facts | None = None
+    attributions: tuple[Attribution, ...] = ()
     trust: tuple[str, ...] = ()  # what bounds rest on besides the analysis and the execution of points
     versions: Mapping[str, str] = field(default_factory=versions)
     part: Part | None = None
@@ -72,6 +77,7 @@ class Report:
             notes=notes,
             reason=result.verdict.reason if isinstance(result.verdict, Unknown) else None,
             part=part,
+            facts=result.facts,
         )
 
     @staticmethod
@@ -100,8 +106,13 @@ class Report:
             return witness.reference, witness.quantized
         return self.part.executed(witness.input)
 
+    @property
+    def label(self) -> str:
+        """The title; or else the digest of the problem."""
+        return self.title or f"problem {self.problem.sha256[:16]}"
+
     def as_json(self) -> dict[str, Any]:
-        """The fixed JSON form (docs/cli.md), plus `source` and `notes`; `layers` where there are any."""
+        """The fixed JSON form (docs/cli.md), plus what there is of `source`, `notes`, `layers`, `attribution`."""
         found: dict[str, Any] = {
             "schema": SCHEMA,
             "command": self.command,
@@ -122,7 +133,11 @@ class Report:
             "source": dict(self.source),
             "notes": list(self.notes),
         }
-        return {**found, "layers": [dict(layer) for layer in self.layers]} if self.layers else found
+        if self.layers:
+            found["layers"] = [dict(layer) for layer in self.layers]
+        if self.attributions:
+            found["attribution"] = [_attribution(a) for a in self.attributions]
+        return found
 
 
 def number(value: Fraction) -> int | float | str:
@@ -141,6 +156,12 @@ def _output(found: OutputRange) -> dict[str, Any]:
     reached = None if pair is None else list(map(float, pair))
     certified = [end if isfinite(end) else None for end in found.certified]
     return {"index": found.index, "certified": certified, "witnessed": reached}
+
+
+def _attribution(found: Attribution) -> dict[str, Any]:
+    parts = [{"layer": p.layer, "cause": p.cause.value, "amount": p.amount} for p in found.parts]
+    end = "upper" if found.side > 0 else "lower"
+    return {"output": found.output, "end": end, "certified": found.certified, "parts": parts}
 
 
 def _witness(report: Report) -> dict[str, Any] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from math import isfinite
 from typing import Any, assert_never
 
 from rich import box
@@ -15,14 +16,25 @@ from rich.text import Text
 from qsmt.arith.fixed import Format
 from qsmt.arith.outward import float_down, float_up
 from qsmt.claim import OutputConstraint
+from qsmt.dra.attribution import Attribution, Cause
 from qsmt.engine.investigation import OutputRange
 from qsmt.problem import Problem
-from qsmt.report.decimal import exact, lower, near, upper
+from qsmt.report.decimal import DIGITS, exact, lower, near, upper
 from qsmt.report.model import Report
 from qsmt.verdict import Falsified, Unknown, Verdict, Verified, Witness
 
 SHOWN = 12
 """Rows of a table, or numbers of a vector, that are shown before "..."."""
+
+WORDS = {
+    Verified: ("VERIFIED", "bold green"),
+    Falsified: ("FALSIFIED", "bold red"),
+    Unknown: ("UNKNOWN", "bold yellow"),
+    type(None): ("BOUND", "bold green"),
+}
+"""Verdicts in a table, and how they are coloured."""
+
+END = {1: "upper end", -1: "lower end"}
 
 TRUST = {
     "dra": "the difference analysis, rounded outward throughout",
@@ -35,12 +47,61 @@ TRUST = {
 
 def render(report: Report, *, color: bool = False, width: int = 100) -> str:
     """The report as text; `color` adds terminal colours."""
+    return _printed(Group(*_blocks(report)), color=color, width=width)
+
+
+def _printed(block: RenderableType, *, color: bool, width: int) -> str:
     console = Console(
         width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
     )
     with console.capture() as capture:
-        console.print(Group(*_blocks(report)))
+        console.print(block)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def render_all(reports: Sequence[Report], *, color: bool = False, width: int = 100) -> str:
+    """One report as it is; several as a table, and then what was found about those that are not proved."""
+    if len(reports) == 1:
+        return render(reports[0], color=color, width=width)
+    unproved = [report for report in reports if not isinstance(report.verdict, Verified)]
+    found = [f"{report.label}\n{render(report, color=color, width=width)}" for report in unproved]
+    return "\n".join([_printed(_summary(reports), color=color, width=width), *found])
+
+
+def _summary(reports: Sequence[Report]) -> Table:
+    """One row per problem."""
+    table = _table("problem", "verdict", "certified", "witnessed", "seconds", "rests on")
+    for report in reports:
+        certified, reached = magnitudes(report)
+        word, style = WORDS[type(report.verdict)]
+        table.add_row(
+            report.label,
+            Text(word, style),
+            certified,
+            reached,
+            f"{report.seconds:.2f}",
+            _basis(report.verdict),
+        )
+    return table
+
+
+def _basis(verdict: Verdict | None) -> str:
+    """What a verdict rests on, in a table."""
+    match verdict:
+        case Verified():
+            return ", ".join(verdict.trust)
+        case Falsified():
+            return "replay"
+        case _:
+            return "-"
+
+
+def magnitudes(report: Report) -> tuple[str, str]:
+    """The largest difference of any output that is possible, and that is reached ("" if none was tried)."""
+    both = -1 in report.problem.claim.sides
+    certified = max(max(-low, high) if both else high for low, high in (o.certified for o in report.outputs))
+    reached = max(max(-low, high) if both else high for low, high in (o.reached for o in report.outputs))
+    return upper(certified), near(reached) if isfinite(reached) else ""
 
 
 def _blocks(report: Report) -> Iterator[RenderableType]:
@@ -53,6 +114,8 @@ def _blocks(report: Report) -> Iterator[RenderableType]:
     yield _indented(_outputs(report))
     if report.layers:
         yield _indented(_layers(report.layers))
+    if report.attributions:
+        yield _indented(_attribution(max(report.attributions, key=lambda found: found.certified)))
     if report.stages:
         yield _indented(_stages(report))
     yield from (Text(f"  {note}", style="dim", overflow="ignore", no_wrap=True) for note in report.notes)
@@ -205,6 +268,31 @@ def _layers(layers: tuple[Mapping[str, Any], ...]) -> Table:
             first = ("", "")
         table.add_row("", "", "difference", near(layer["difference_width"]))
     return table
+
+
+def _attribution(found: Attribution) -> Table:
+    """What the certified end consists of: a row per layer, a column per cause; then what belongs to no layer.
+
+    What would not show in any digit of the sum has no row.
+    """
+    least = abs(found.certified) / 10**DIGITS
+    of_layers = [part for part in found.parts if part.layer is not None and part.amount]
+    causes = [cause for cause in Cause if any(part.cause is cause for part in of_layers)]
+    table = _table(f"output {found.output}, {END[found.side]}", *causes, "sum")
+    for layer in sorted({part.layer for part in of_layers if part.layer is not None}):
+        amounts = [found.amount(cause, layer) for cause in causes]
+        table.add_row(f"layer {layer}", *_amounts(amounts), f"{sum(amounts):.4g}")
+    for part in found.parts:
+        if part.layer is None and abs(part.amount) > least:
+            table.add_row(part.cause, *("" for _ in causes), f"{part.amount:.4g}")
+    sums = [sum(part.amount for part in of_layers if part.cause is cause) for cause in causes]
+    table.add_row("sum", *_amounts(sums), upper(float_up(found.total)))
+    return table
+
+
+def _amounts(values: Iterable[float]) -> list[str]:
+    """Four digits, and nothing where there is nothing."""
+    return [f"{value:.4g}" if value else "" for value in values]
 
 
 def _stages(report: Report) -> Table:

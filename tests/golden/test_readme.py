@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from pathlib import Path
 
 import pytest
 
+from tests.golden.documents import ROOT, blocks, without_effort
 from tests.support.command import qsmt
 
-ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"```console\n\$ qsmt (?P<arguments>[^\n]*)\n(?P<output>.*?)```", re.DOTALL)
-BLOCKS = {m["arguments"]: m["output"] for m in BLOCK.finditer((ROOT / "README.md").read_text())}
-
-
-def without_effort(text: str) -> str:
-    """When points are cheaper than boxes is measured on every machine."""
-    text = re.sub(r"\d+\.\d\d(?= s$|  )", "0.00", text, flags=re.MULTILINE)
-    return re.sub(r"analysed [\d,]+ boxes.*|─+", "", text)
+BLOCKS = blocks("README.md")
 
 
 def test_there_is_something_to_compare() -> None:

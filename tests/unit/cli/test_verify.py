@@ -249,9 +249,16 @@ def test_a_property_that_does_not_fit_is_refused(
     assert ran.code == 2 and said in ran.err and ran.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["bound", "crosscheck"])
-def test_some_commands_are_for_error_bounds(command: str, folder: Path, capsys: Capture) -> None:
-    ran = qsmt(capsys, command, problem(folder, 'kind = "top-1-agreement"\n'))
+@pytest.mark.parametrize("form", ["html", "junit"])
+def test_a_broken_property_in_other_forms(form: str, folder: Path, capsys: Capture) -> None:
+    path = problem(folder, 'kind = "output-constraint"\nforbid = ["q[0] > -9"]\n')
+    ran = qsmt(capsys, "check", path, "--format", form)
+    assert ran.code == 1 and "it is not so that every output constraint holds" in ran.out
+
+
+@pytest.mark.parametrize("command", [("bound",), ("crosscheck",), ("tune",), ("analyze", "--attribute")])
+def test_some_commands_are_for_error_bounds(command: tuple[str, ...], folder: Path, capsys: Capture) -> None:
+    ran = qsmt(capsys, *command, problem(folder, 'kind = "top-1-agreement"\n'))
     assert ran.code == 2 and "is no error bound" in ran.err
 
 

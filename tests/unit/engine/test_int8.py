@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from qsmt.arith.fixed import Quantized
+from qsmt.cli.main import run
 from qsmt.engine.alarm import write_problem
 from qsmt.engine.bound import bound
 from qsmt.engine.check import check
@@ -71,12 +72,12 @@ def test_onnxruntime_reproduces_the_witness(recipe: Recipe, model: str, tmp_path
     assert isinstance(verdict, Falsified)
     reals = loaded.problem.reference_input(verdict.witness.input)
     inputs = np.array([[float(v) for v in reals]], dtype=np.float32)
-    run = [executed(tmp_path / name, inputs)[0, 0] for name in ("float.onnx", "int8.onnx")]
+    ran = [executed(tmp_path / name, inputs)[0, 0] for name in ("float.onnx", "int8.onnx")]
     kind = loaded.problem.quantized.output.type.element
     assert isinstance(kind, Quantized)
-    assert run[1] == np.float32(float(verdict.witness.quantized[0]))  # the same integer
-    assert abs(float(run[1]) - float(run[0])) > 0.001
-    assert abs(float(run[1] - run[0]) - float(verdict.witness.difference)) < 1e-5
+    assert ran[1] == np.float32(float(verdict.witness.quantized[0]))  # the same integer
+    assert abs(float(ran[1]) - float(ran[0])) > 0.001
+    assert abs(float(ran[1] - ran[0]) - float(verdict.witness.difference)) < 1e-5
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -86,9 +87,9 @@ def test_a_bound_is_proved_and_no_execution_exceeds_it(recipe: Recipe, model: st
     assert isinstance(check(loaded.problem, OPTIONS).verdict, Verified)
     rng = np.random.default_rng(0)
     inputs = rng.uniform(-0.4, 0.4, (2000, 2)).astype(np.float32)
-    run = [executed(tmp_path / name, inputs) for name in ("float.onnx", "int8.onnx")]
+    ran = [executed(tmp_path / name, inputs) for name in ("float.onnx", "int8.onnx")]
     if model == InputModel.CONTINUOUS:
-        assert np.abs(run[1] - run[0]).max() <= 0.15
+        assert np.abs(ran[1] - ran[0]).max() <= 0.15
 
 
 @pytest.mark.parametrize("pool", ["", "max", "average"])
@@ -104,8 +105,8 @@ def test_convolutional_pairs_are_decided_both_ways(pool: str, tmp_path: Path) ->
     assert isinstance(broken, Falsified)
     scale = problem_from_flags(before, after, box="[-1,1]^72", bound="1").problem.input_scale
     inputs = np.array([[float(v * scale) for v in broken.witness.input]], dtype=np.float32)
-    run = [executed(tmp_path / name, inputs)[0] for name in ("float.onnx", "int8.onnx")]
-    assert abs(float(run[1][broken.witness.output]) - float(run[0][broken.witness.output])) > 0.002
+    ran = [executed(tmp_path / name, inputs)[0] for name in ("float.onnx", "int8.onnx")]
+    assert abs(float(ran[1][broken.witness.output]) - float(ran[0][broken.witness.output])) > 0.002
 
 
 def test_a_verdict_about_a_float_execution_holds_for_every_order_of_summation(tmp_path: Path) -> None:
@@ -122,8 +123,8 @@ def test_a_verdict_about_a_float_execution_holds_for_every_order_of_summation(tm
     assert isinstance(broken, Falsified)
     scale = problem_from_flags(before, after, box="[-1,1]^2", bound="1").problem.input_scale
     inputs = np.array([[float(v * scale) for v in broken.witness.input]], dtype=np.float32)
-    run = [executed(tmp_path / name, inputs, optimized=False)[0, 0] for name in ("float.onnx", "int8.onnx")]
-    assert abs(float(run[1]) - float(run[0])) > 0.001
+    ran = [executed(tmp_path / name, inputs, optimized=False)[0, 0] for name in ("float.onnx", "int8.onnx")]
+    assert abs(float(ran[1]) - float(ran[0])) > 0.001
 
 
 def test_the_report_says_whose_arithmetic_was_proved(tmp_path: Path) -> None:
@@ -156,6 +157,17 @@ def test_a_problem_file_gives_a_grid_in_codes_as_they_are_stored(tmp_path: Path)
     )
     again = load_problem(write_problem(problem, tmp_path)).problem
     assert again.sha256 == problem.sha256
+
+
+def test_every_encoding_and_solver_agrees_on_an_int8_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At, just below and just above the exact maximum, with facts and without."""
+    write_pair(Recipe(sizes=(2, 3, 1)), tmp_path)
+    text = PROBLEM.replace("lower = [-20, -10]\nupper = [20, 10]", "lower = [-3, -2]\nupper = [2, 2]")
+    (tmp_path / "problem.toml").write_text(text)
+    assert run(["crosscheck", str(tmp_path / "problem.toml"), "--timeout", "20", "--jobs", "1"]) == 0
+    assert "milp:highs" in capsys.readouterr().out
 
 
 PROBLEM = """

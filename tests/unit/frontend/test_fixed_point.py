@@ -22,6 +22,7 @@ from qsmt.frontend.formats import AUTO, FixedPointScheme, FormatSpec, choose_for
 from qsmt.interp import quantized as interpreter
 from qsmt.ir.network import layers
 from qsmt.ir.ops import Clamp, Op, Relu, Requantize
+from qsmt.ir.text import print_network
 from qsmt.ir.types import Accumulator
 from qsmt.ir.verify import accumulator_range
 from tests.support.second_quantizer import (
@@ -394,3 +395,16 @@ def test_without_ranges_the_report_does_not_guess() -> None:
     report = quantize(one_input([1, 1], [0, 0], [RELU], []).network(), SCHEME).report
     assert [layer.may_saturate for layer in report.layers] == [None, False]
     assert report.input_may_saturate is None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_layers_by_schemes_of_their_own(seed: int) -> None:
+    """The same scheme for every layer is that scheme; another one for one layer changes that layer's formats."""
+    spec, scheme, ranges = case(seed)
+    network = spec.network()
+    count = len(layers(network))
+    same = quantize(network, scheme, ranges=ranges, layerwise=[scheme] * count)
+    assert print_network(same.network) == print_network(quantize(network, scheme, ranges=ranges).network)
+    wider = replace(scheme, weights=FormatSpec(9, AUTO))
+    made = quantize(network, scheme, ranges=ranges, layerwise=[scheme] * (count - 1) + [wider])
+    assert [layer.weights.bits for layer in made.report.layers] == [scheme.weights.bits] * (count - 1) + [9]
