@@ -280,11 +280,15 @@ def _with_room(encoding: Encoding, model: Any, named: Backend[Any]) -> tuple[Bac
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a backend says of an objective: nothing exceeds `upper`; `witness` comes far, says the solver."""
+    """What a backend says of an objective: nothing exceeds `upper`; `witness` comes far, says the solver.
+
+    `trust` labels what `upper` rests on.
+    """
 
     upper: Fraction | None
     witness: tuple[Fraction, ...] | None
     reason: str | None = None
+    trust: str | None = None
 
 
 def reach(objective: Objective, encoding_name: str, backend_name: str, limits: Limits) -> Reach:
@@ -299,4 +303,4 @@ def reach(objective: Objective, encoding_name: str, backend_name: str, limits: L
     left = max(STOPS_AFTER * limits.wall_s - (monotonic() - begun), LEAST_S)
     found = solver.maximize(encoded.model, replace(limits, wall_s=left))
     witness = None if found.assignment is None else encoded.decode(found.assignment)
-    return Reach(found.upper, witness, found.reason)
+    return Reach(found.upper, witness, found.reason, solver.trust)

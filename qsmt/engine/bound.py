@@ -91,9 +91,11 @@ class _Bounding:
     def maximize(self, run: Investigation) -> tuple[str, dict[str, Any]]:
         """Stage: what is open goes to the encodings, box by box."""
         closed = self.closed if self.closed is not None else empty(len(run.outputs))
-        maxima = Maxima(run, closed, self.gap)
+        maxima = Maxima(run, closed, self.gap, self.stop.is_set)
         found = maxima.maximize(run)
         self.trust = tuple(maxima.trust)
+        if self.stop.is_set():
+            self.reason = "interrupted"
         if self._within_gap():
             self.reason = None
         return found

@@ -7,9 +7,12 @@ as its "no solution" does elsewhere: as numerical, unless the solver is exact; a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,12 @@ from qsmt.problem import Problem
 from qsmt.solver.base import Limits, Maximizer
 from qsmt.solver.process import CallFailed, Worker
 
+STOP_S = 0.1
+"""How often it is asked whether to stop."""
+
+GRACE_S = 0.2
+"""How long after the end of all time a solver that does not stop by itself is killed."""
+
 ROOM = Fraction(1, 2**20)
 """A solver that cannot tell the best input from a better one is asked once more, this share above it."""
 
@@ -37,6 +46,7 @@ class Maxima:
     run: Investigation
     closed: Interval
     gap: Fraction
+    stop: Callable[[], bool]
     asked: int = 0
     trust: dict[str, None] = field(default_factory=dict)  # in order, each once
     reasons: dict[str, None] = field(default_factory=dict)
@@ -70,13 +80,13 @@ class Maxima:
         )
         query = Query(problem, output, side, facts)
         best, room = self._best(output, side), Fraction(0)
-        while end > best + self.gap + room and self.run.remaining_s > 0:
-            found, choice = self._ask(worker, query, best + self.gap + room)
+        while end > best + self.gap + room and self.run.remaining_s > 0 and not self.stop():
+            found = self._ask(worker, query, best + self.gap + room)
             if found.witness is not None:
                 self.run.observe([found.witness])
-            if found.upper is not None and choice is not None and found.upper < end:
+            if found.upper is not None and found.trust is not None and found.upper < end:
                 end = found.upper
-                self.trust[choice.backend.trust] = None
+                self.trust[found.trust] = None
             before, best = best, self._best(output, side)
             if best > before:
                 continue
@@ -86,13 +96,14 @@ class Maxima:
         self._left -= 1
         return end
 
-    def _ask(self, worker: Worker, query: Query, limit: Fraction) -> tuple[Reach, Choice | None]:
+    def _ask(self, worker: Worker, query: Query, limit: Fraction) -> Reach:
         usable = [c for c in choices(query, self.run.options)[0] if self._counts(c)]
         if not usable:
             self.reasons["no solver that maximises, and counts, can be used here"] = None
-            return Reach(None, None), None
+            return Reach(None, None)
         choice, options = usable[0], self.run.options
         seconds = max(self.run.remaining_s / max(self._left, 1), 0.1)
+        run_out = max(self.run.remaining_s, 0.1) + GRACE_S
         start = self._start(query)
         arguments = (
             Objective(query, limit, start),
@@ -102,12 +113,32 @@ class Maxima:
         )
         self.asked += 1
         try:
-            found: Reach = worker.call(reach, arguments, timeout_s=seconds + 1)
+            with self._interruptible(worker):
+                found: Reach = worker.call(reach, arguments, timeout_s=min(seconds + 1, run_out))
         except CallFailed as failure:
             found = Reach(None, None, f"{choice}: {failure}")
         if found.reason:
             self.reasons[found.reason] = None
-        return found, choice
+        return found
+
+    @contextmanager
+    def _interruptible(self, worker: Worker) -> Iterator[None]:
+        """While a solver works, `stop` ends its call."""
+        done = Event()
+
+        def watch() -> None:
+            while not done.wait(STOP_S):
+                if self.stop():
+                    worker.interrupt()
+                    return
+
+        watcher = Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
 
     def _counts(self, choice: Choice) -> bool:
         exact_enough = choice.backend.exact or self.run.options.trust is not Trust.EXACT

@@ -207,7 +207,7 @@ class CodeLowering:
         weight = np.zeros((count, value.size), dtype=np.int64)
         weight[np.arange(count), floats.index.ravel()] = steps
         sums = Sums(value, weight, bias, Fraction(1, FINER), floats.shape, dense=True)
-        out = self._affine(sums, name, unit)
+        out = self._affine(sums, name, unit, wraps=False)  # a sum of floats
         rows = np.broadcast_to(codes, (count, codes.shape[1]))
         tables: list[RequantKind] = [
             _table(int(b) + s * first, s, row) for b, s, row in zip(bias, steps, rows, strict=True)

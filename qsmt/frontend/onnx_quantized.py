@@ -44,6 +44,9 @@ class _Evaluation:
         self._graph, self._runtime = graph, runtime
         size = int(np.prod(graph.shape, dtype=object))
         self._lowering = CodeLowering(graph.path.stem, str(runtime), source=graph.input, size=size)
+        self._rounds_floats = (
+            False  # did the last integers come out of a QuantizeLinear after float operators?
+        )
         self._tensors: dict[str, Tensor] = {graph.input: Unquantized(np.arange(size).reshape(graph.shape))}
 
     def network(self) -> Network:
@@ -74,6 +77,8 @@ class _Evaluation:
         call = QuantizedCall(node, self._operands(node), self._lowering, self._runtime)
         rule = OPERATORS.find(node)
         if rule is not None:
+            if node.op_type.startswith("Q"):
+                self._rounds_floats = isinstance(call.optional(0), Sums | Floats)
             return rule(call)
         if node.op_type in MOVING.names:
             return _moved(call)
@@ -96,11 +101,20 @@ class _Evaluation:
         if isinstance(output, Floats) and output.is_plain:
             return output.codes
         if isinstance(output, Codes):
+            self._check_output(output)
             return output
         what = "is computed in float after the last integer layer, which is not read yet"
         raise MalformedModel(
             f"the output {quoted(name)} {what}", where=self._graph.path, hint="quantize the output"
         )
+
+    def _check_output(self, output: Codes) -> None:
+        """onnxruntime makes signed codes unsigned before it fuses operators, but not those of the graph's output."""
+        if self._runtime is Runtime.ONNXRUNTIME and output.format.signed and self._rounds_floats:
+            name = quoted(self._graph.output)
+            what = f"the output {name} is of signed codes, so that its last layer is executed in float"
+            hint = "dequantize the output, or use --runtime onnxruntime-unfused"
+            raise MalformedModel(what, where=self._graph.path, hint=hint)
 
 
 # --- operators that only move numbers ------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from math import inf
 
 import numpy as np
 
@@ -33,6 +34,7 @@ CONVERTING = QuantizedOperators()
 )
 def _quantize(call: QuantizedCall) -> Tensor:
     target, x, name = call.format(1, 2), call.tensor(0), call.node.outputs[0]
+    _check_shapes(call, x)
     match x:
         case Unquantized():
             return Codes(call.lowering.input(target), x.index)
@@ -42,6 +44,17 @@ def _quantize(call: QuantizedCall) -> Tensor:
             return rounded_floats(call, x, target, name)
         case Codes() | QuantizedConstant() | Constant():
             call.node.refuse("quantizes something else than a computed float tensor")
+
+
+def _check_shapes(call: QuantizedCall, x: Tensor) -> None:
+    """A ReLU or Clip before it is dropped only if the scale and the zero point are scalars, not vectors of one."""
+    limited = x.limits != (-inf, inf) if isinstance(x, Sums) else isinstance(x, Floats) and x.clip is not None
+    if call.runtime is not Runtime.ONNXRUNTIME or not limited:
+        return
+    for position in (1, 2):
+        operand = call.optional(position)
+        if isinstance(operand, Constant) and operand.shape:
+            call.refuse_float("it is quantized with a vector of one scale or zero point after an activation")
 
 
 @CONVERTING.rule("DequantizeLinear", inputs=range(2, 4), attributes="axis", domains=(*PLAIN, MICROSOFT))
@@ -79,14 +92,15 @@ _INTEGERS = {3: (True, 8), 2: (False, 8), 5: (True, 16), 4: (False, 16), 6: (Tru
 def rounded_sums(call: QuantizedCall, sums: Sums, target: Quantized, name: str) -> Codes:
     source = sums.value.type.element
     assert isinstance(source, Quantized)
-    if sums.in_float is None and call.runtime is Runtime.ONNXRUNTIME and max(source.bits, target.bits) != 8:
-        sums = replace(sums, in_float="there is no integer kernel for these widths")
-    if sums.in_float is not None:
-        return call.lowering.matrix(sums, name, target, _hulls(sums, target))
+    if call.runtime is Runtime.ONNXRUNTIME and max(source.bits, target.bits) != 8:
+        what = "has activations of more than 8 bits, which some kernels of onnxruntime quantize again, to 8"
+        call.node.refuse(what, hint="--runtime onnxruntime-unfused is known: it computes in float")
     if not covers(sums.limits, target):
         call.refuse_float(
             "an activation stands between the layer and its QuantizeLinear, which does not cover it"
         )
+    if sums.in_float is not None:
+        return call.lowering.matrix(sums, name, target, _hulls(call, sums, target))
     scales = sums.scales if isinstance(sums.scales, tuple) else (sums.scales,) * len(sums.weight)
     try:
         made = {s: _kind(call, sums, s, target) for s in set(scales)}
@@ -99,13 +113,21 @@ MARGIN = 1 - 2.0**-20
 """Limits that are closer to the ends of a format than this may be compared either way."""
 
 
+LEAST_CLIPPED = Fraction(1, 10**6)
+"""onnxruntime compares the limits of a clip and of a format with an absolute tolerance of 1.2e-7."""
+
+
 def covers(limits: tuple[float, float], target: Quantized) -> bool:
     """Does saturation in this format do what a clip to these limits does, by so much that a runtime sees it too?"""
     least, most = float(target.min * target.scale), float(target.max * target.scale)
     return limits[0] <= least * MARGIN and limits[1] * MARGIN >= most
 
 
-def _hulls(sums: Sums, target: Quantized) -> list[RequantKind]:
+OVERFLOW = Fraction(2) ** 126
+"""No number of a float execution may come near the largest single, 2**128."""
+
+
+def _hulls(call: QuantizedCall, sums: Sums, target: Quantized) -> list[RequantKind]:
     """Of each sum, everything that a float execution may give.
 
     With K terms of at most |x - z| |w| and a bias, K + 6 roundings cover those of the operands, the products, the
@@ -121,7 +143,11 @@ def _hulls(sums: Sums, target: Quantized) -> list[RequantKind]:
     gamma = terms / (1 - terms)
     sizes = np.abs(sums.weight).sum(axis=1) * max(-source.min, source.max) + np.abs(sums.bias)
     made: list[RequantKind] = []
-    for unit, size, off in zip(units, sizes.tolist(), apart, strict=True):
+    most = max(-source.min, source.max) * source.scale
+    heaviest = np.abs(sums.weight).max(axis=1, initial=0).tolist()
+    for unit, weight, size, off in zip(units, heaviest, sizes.tolist(), apart, strict=True):
+        if max(most, weight * unit, (size + off) * unit * source.scale) >= OVERFLOW:
+            call.node.refuse("has numbers so large that their sum may overflow in single precision")
         multiplier = unit * source.scale / target.scale
         made.append(Hull(multiplier, (gamma * (size + off) + off) * multiplier))
     return made
@@ -148,6 +174,8 @@ def rounded_floats(call: QuantizedCall, floats: Floats, target: Quantized, name:
             call.node.refuse(
                 "quantizes what was just dequantized, which onnxruntime merges", hint="leave one out"
             )
+        if floats.clip is not None and target.scale < LEAST_CLIPPED:
+            call.node.refuse("follows a clip in steps so small that onnxruntime compares them as if equal")
         if floats.clip is not None and covers((floats.clip.low, floats.clip.high), target):
             return rounded_floats(call, floats.clip.before, target, name)  # onnxruntime drops the clip
     if target.bits > 8 or floats.codes.format.bits > 8:

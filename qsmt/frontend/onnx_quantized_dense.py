@@ -101,11 +101,15 @@ def why_float(call: QuantizedCall, weight: QuantizedConstant) -> str | None:
         return f"there is no integer kernel for weights of {weight.bits} bits"
     x = call.tensor(0)
     operands = [weight.says_zero, isinstance(x, Floats) and x.says_zero]
+    why = None
     if call.node.op_type == "Gemm" and not all(operands):
-        return "an operand does not say its zero point"
+        why = "an operand does not say its zero point"
     if call.node.op_type == "MatMul" and weight.axis is not None and not weight.says_zero:
-        return "its weights are quantized per channel and do not say their zero points"
-    return None
+        why = "its weights are quantized per channel and do not say their zero points"
+    if why is not None and isinstance(x, Floats) and x.codes.format.signed:
+        what = f"reads signed activations, which onnxruntime first makes unsigned, and {why}"
+        call.node.refuse(what, hint="write all zero points, as onnxruntime.quantization does")
+    return why
 
 
 def _product(call: QuantizedCall, x: Codes, weight: QuantizedConstant, *, transposed: bool) -> Sums:
@@ -156,11 +160,23 @@ def with_bias(call: QuantizedCall, sums: Sums, position: int) -> Sums:
         whole = [round(v) for v in exact]
         own = UNSAID_BIAS if isinstance(operand, Constant) else Fraction(0)
         apart = tuple(abs(v - w) + own for v, w in zip(exact, whole, strict=True))
+        if own and call.runtime is Runtime.ONNXRUNTIME:
+            _check_word(call, sums, whole)
         return replace(sums, bias=np.array(whole, dtype=np.int64), apart=apart)
     if codes is None:
         call.node.refuse(f"has a bias that is not quantized, which {call.runtime} does not have")
     _check_scales(call, sums, [v / c if c else None for v, c in zip(values, codes, strict=True)] * times)
     return replace(sums, bias=np.tile(np.array(codes, dtype=np.int64), times))
+
+
+def _check_word(call: QuantizedCall, sums: Sums, bias: list[int]) -> None:
+    """Should onnxruntime quantize the bias itself, then no sum leaves 32 bits."""
+    kind = sums.value.type.element
+    assert isinstance(kind, Quantized)
+    products = np.abs(sums.weight).sum(axis=1) * max(-kind.min, kind.max)
+    largest = max(p + abs(b) for p, b in zip(products.tolist(), bias, strict=True))
+    if largest + UNSAID_BIAS >= 2**31:
+        call.node.refuse("has a bias that does not fit 32 bits in units of its sums, and may wrap")
 
 
 UNSAID_BIAS = Fraction(2)

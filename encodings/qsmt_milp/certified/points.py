@@ -129,14 +129,16 @@ def _grid(problem: Exactly, box: Box) -> IntArray:
 def _wide(row: IntegerRow, modulus: Sequence[int]) -> WideRow | None:
     """The row in 64 bits; None if nothing of it is left.
 
-    It is multiplied by the power of two with which the rounding of its coefficients matters least.
+    It is multiplied by the power of two with which the rounding of its coefficients matters least. Variables that
+    are zero throughout are left out: nothing would limit their coefficients.
     """
-    reach = sum(abs(c) * modulus[j] for j, c in row.terms)
-    if sum(modulus[j] for j, _ in row.terms) > LARGEST:  # twice what rounding may add
+    terms = [(j, c) for j, c in row.terms if modulus[j]]
+    reach = sum(abs(c) * modulus[j] for j, c in terms)
+    if sum(modulus[j] for j, _ in terms) > LARGEST:  # twice what rounding may add
         return None
     factor = Fraction(2) ** (LARGEST.bit_length() - 2 - reach.bit_length())
-    rounded = [(j, round(c * factor)) for j, c in row.terms]
-    pairs = zip(row.terms, rounded, strict=True)
+    rounded = [(j, round(c * factor)) for j, c in terms]
+    pairs = zip(terms, rounded, strict=True)
     off = sum(abs(c * factor - near) * modulus[j] for (j, c), (_, near) in pairs)
     kept = [(j, c) for j, c in rounded if c]
     if not kept:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from fractions import Fraction
+from threading import Event, Timer
 
 import pytest
 
@@ -13,11 +15,15 @@ from qsmt.encoding import Objective
 from qsmt.engine import bound as bounding
 from qsmt.engine import maxima
 from qsmt.engine.bound import BoundResult, bound
+from qsmt.engine.investigation import Investigation
+from qsmt.engine.leaves import empty
 from qsmt.engine.plan import Options, Trust
 from qsmt.errors import SoundnessError
 from qsmt.problem import InputModel, Problem
 from qsmt.solver.base import Limits, Optimum
+from qsmt.solver.process import CallFailed, Worker
 from qsmt_milp import MilpEncoding
+from qsmt_milp.backends.gurobi import GurobiBackend
 from qsmt_milp.backends.highs import HighsBackend
 from qsmt_milp.encoding import MilpEncoded
 from qsmt_milp.model import Model
@@ -95,6 +101,26 @@ def test_real_inputs_are_bounded_from_samples() -> None:
 def test_without_encodings_the_question_is_not_asked() -> None:
     found = bound(small(0), Options(jobs=1, timeout_s=0.5, encoding="none"))
     assert all(stage.name != "encodings" for stage in found.stages)
+
+
+def test_the_label_is_that_of_who_solved_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model beyond gurobi's licence goes to another solver."""
+    if (reason := GurobiBackend().available()) is not None:
+        pytest.skip(reason)
+    for place in ("qsmt_milp.backends.gurobi", "qsmt_milp.encoding"):
+        monkeypatch.setattr(f"{place}.has_full_licence", lambda: False)
+    monkeypatch.setattr("qsmt_milp.backends.gurobi.FREE_SIZE", 5)
+    assert bound(small(0), replace(OPTIONS, backend="gurobi")).trust == ("milp:highs",)
+
+
+def test_an_interrupt_ends_a_call_that_is_under_way() -> None:
+    stop, begun = Event(), time.monotonic()
+    run = Investigation(small(0), OPTIONS)
+    stage = maxima.Maxima(run, empty(2), Fraction(0), stop.is_set)
+    Timer(0.3, stop.set).start()
+    with Worker(1024) as worker, pytest.raises(CallFailed), stage._interruptible(worker):
+        worker.call(time.sleep, (60.0,), timeout_s=60.0)
+    assert time.monotonic() - begun < 30
 
 
 # --- planted faults -----------------------------------------------------------------------------------------

@@ -107,7 +107,10 @@ FLOAT = {
     "Gemm, per channel, Sigmoid": (Recipe(activation="Sigmoid", options=PER_CHANNEL), "onnxruntime-unfused"),
     "MatMul": (Recipe(matmul=True), "onnxruntime-unfused"),
     "MatMul, U8U8": (Recipe(matmul=True, options=UNSIGNED), "onnxruntime-unfused"),
-    "activations of 16 bits": (Recipe(options={"activation_type": "QInt16", **WIDE}), "onnxruntime"),
+    "activations of 16 bits": (
+        Recipe(options={"activation_type": "QInt16", **WIDE}),
+        "onnxruntime-unfused",
+    ),
     "weights of 4 bits": (Recipe(matmul=True, options={"weight_type": "QInt4", **WIDE}), "onnxruntime"),
     "unsigned weights of 4 bits": (
         Recipe(matmul=True, options={"weight_type": "QUInt4", **WIDE}),

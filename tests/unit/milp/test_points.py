@@ -78,6 +78,18 @@ def test_points_are_excluded_if_and_only_if_there_is_no_solution(seed: int) -> N
         assert tried.excluded(problem, problem.box)
 
 
+@pytest.mark.parametrize("factor", [-8, -1, 5, 2**40])
+def test_a_variable_that_is_zero_throughout_excludes_nothing(factor: int) -> None:
+    """Its coefficient matters to no sum, and so nothing limits what it is scaled to."""
+    builder = Builder()
+    zero, free = (builder.variable(name, 0, high, integer=True) for name, high in (("zero", 0), ("x", 3)))
+    builder.at_most("always", combination((factor,), (zero,)), Fraction(0))
+    problem = exactly(builder.model("x exceeds 0", combination((1,), (free,)), bound=Fraction(0), inputs=2))
+    points = Points.of(problem)
+    assert points is not None and not points.excluded(problem, problem.box)
+    assert not verified(problem, Tried())
+
+
 def trials(seed: int) -> list[tuple[Trial, Exactly]]:
     """Queries around the exact maximum of a small random problem, as programs."""
     made = around(random_problem(seed, Size.SMALL), seed)
