@@ -9,12 +9,15 @@ import sys
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qsmt.cli import main as cli
 from qsmt.dra.analysis import analyze_region
+from qsmt.engine import check
 from qsmt.engine.alarm import write_problem
+from qsmt.engine.investigation import Investigation
 from qsmt.errors import SoundnessError
 from tests.support.command import qsmt
 from tests.support.networks import Recipe, random_problem, with_bound
@@ -77,7 +80,16 @@ def test_a_bound_that_is_exceeded_is_falsified_with_an_exact_witness(fails: Path
     assert ran.report["trust"] == ["replay"]
 
 
-def test_too_little_time_is_unknown_with_a_reason(holds: Path, capsys: Capture) -> None:
+def test_too_little_time_is_unknown_with_a_reason(
+    holds: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyse = check.analyse
+
+    def slowly(run: Investigation) -> tuple[str, dict[str, Any]]:
+        time.sleep(0.01)
+        return analyse(run)
+
+    monkeypatch.setattr(check, "analyse", slowly)
     ran = qsmt(capsys, "check", holds, "--timeout", "0.001", "--encoding", "bitvector", "--json")
     assert ran.code == 3
     assert ran.report["verdict"] == "unknown"

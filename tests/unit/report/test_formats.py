@@ -169,7 +169,7 @@ def test_not_knowing_is_worse_than_a_proof_and_better_than_a_violation(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     text = Q4.read_text().replace('"pendulum.onnx"', f'"{EXAMPLE / "pendulum.onnx"}"')
-    (tmp_path / "open.toml").write_text(text.replace('bound = "0.05"', 'bound = "0.68"'))
+    (tmp_path / "open.toml").write_text(text.replace('bound = "0.05"', 'bound = "0.55"'))
     flags = ("--encoding", "none", "--timeout", "0.001")
     assert qsmt(capsys, "check", Q8, tmp_path / "open.toml", *flags).code == 3
     (tmp_path / "bad.toml").write_text(text.replace('bound = "0.05"', 'bound = "0"'))
