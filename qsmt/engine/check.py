@@ -32,7 +32,7 @@ from qsmt.facts import Facts
 from qsmt.problem import Problem
 from qsmt.verdict import Falsified, Verdict, Verified
 
-LEAST_S = 0.05
+LEAST_S = 0.001
 """Each of several problems gets this much time."""
 
 

@@ -91,7 +91,7 @@ def test_too_little_time_is_unknown_with_a_reason(
 
     monkeypatch.setattr(check, "analyse", slowly)
     ran = qsmt(capsys, "check", holds, "--timeout", "0.001", "--encoding", "bitvector", "--json")
-    assert ran.code == 3
+    assert ran.code == 3, ran.report
     assert ran.report["verdict"] == "unknown"
     assert ran.report["reason"]
 
