@@ -40,6 +40,12 @@ SEEDS = range(48)
 NOTHING = F(0)
 
 
+@pytest.fixture(autouse=True)
+def _alarms_go_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted fault that raises an alarm leaves its folder in the current directory."""
+    monkeypatch.chdir(tmp_path)
+
+
 def wrong(made: Example, options: Options = SEARCH) -> bool:
     """Does `check` contradict the truth? It may not be unsure either: grids are enumerated."""
     verdict = check(made.problem, options).verdict
