@@ -21,7 +21,8 @@ from qsmt.arith.fixed import Overflow, Quantized
 from qsmt.arith.real import FloatArray, IntArray, frozen
 from qsmt.arith.requantize import RequantKind, Shift
 from qsmt.arith.rounding import Rounding
-from qsmt.arith.runtime_kinds import Hull, RuntimeKind, Table
+from qsmt.arith.runtime_kinds import Hull, RuntimeKind
+from qsmt.arith.table import Table
 from qsmt.arith.units import Unit
 from qsmt.frontend.onnx_affine import legal_name
 from qsmt.frontend.onnx_exact import BeyondLimits
