@@ -12,27 +12,35 @@ Codes are centred (qsmt.arith.fixed): padding is 0, and a product of centred cod
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from fractions import Fraction
-from math import inf
+from math import gcd, inf, lcm
 
 import numpy as np
 
 from qsmt.arith.fixed import Overflow, Quantized
+from qsmt.arith.ideal import Ideal
 from qsmt.arith.real import FloatArray, IntArray, frozen
-from qsmt.arith.requantize import RequantKind, Shift
+from qsmt.arith.requantize import ExactKind, Rational, RequantKind, Shift
 from qsmt.arith.rounding import Rounding
 from qsmt.arith.runtime_kinds import Hull, RuntimeKind
 from qsmt.arith.table import Table
-from qsmt.arith.units import Unit
+from qsmt.arith.units import Unit, each
 from qsmt.frontend.onnx_affine import legal_name
 from qsmt.frontend.onnx_exact import BeyondLimits
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Const, Op, PerNeuron, Relu, Requantize, Value
+from qsmt.ir.ops import Affine, Clamp, Const, Op, PerNeuron, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Channels, TensorType
 from qsmt.ir.verify import MAX_ELEMENTS, accumulator_range, verify
 
 WORD = 32
 """Accumulators have 32 bits, and wrap."""
+
+UNBOUNDED = (Hull, Rational, Ideal)
+"""What rounds sums that no word holds: those of floats, and of the ideal."""
+
+LARGEST_SUM = 2**40
+"""No parameter of a sum that is an output may be larger; the sum then fits 62 bits."""
 
 FINER = 2**12
 """A constant that is added to a code is held in units this much finer than the code's: what that rounds off is
@@ -50,6 +58,7 @@ class QuantizedConstant:
     bits: int
     zero_points: tuple[int, ...]
     says_zero: bool  # is the zero point an operand? Some fusions depend on it.
+    is_scalar: bool  # and on this: are scale and zero point scalars, not vectors of one?
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,6 +76,7 @@ class Codes:
 
     value: Value
     index: IntArray  # in the tensor's shape
+    is_paired: bool = False  # did a QuantizeLinear make it, with nothing in between?
 
     @property
     def format(self) -> Quantized:
@@ -88,12 +98,29 @@ class Clip:
     before: Floats
 
 
+class Join(StrEnum):
+    """What an integer kernel does to two bytes."""
+
+    ADD = "QLinearAdd"
+    MUL = "QLinearMul"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """A code and a quantized constant, which an integer kernel may join; the constant has the tensor's shape."""
+
+    by: Join
+    constant: QuantizedConstant
+    is_sure: bool  # will it? Else both ways of computing them must agree.
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Floats:
     """What each element is for each code it may come from; with fused multiply-adds, and without.
 
     `table` has a row for each element of the tensor, or one for all, and a column for each code of the format,
-    from the least on. Up to nonlinear functions, the element stands for `factor * code value + offset`.
+    from the least on. Up to nonlinear functions, the element stands for `factor * code value + offset`. Where `loose`
+    sums stand behind it, the tables are the ends of what the element may be, in whatever way it is computed.
     """
 
     codes: Codes
@@ -101,9 +128,11 @@ class Floats:
     factor: tuple[Fraction, ...] | None = None  # None: one for all elements
     offset: tuple[Fraction, ...] | None = None  # None: zero for all elements
     says_zero: bool = True  # was the zero point an operand of the DequantizeLinear?
+    is_scalar: bool = True  # were that and the scale scalars, not vectors of one?
+    is_direct: bool = True  # will onnxruntime see the codes themselves, in a type that its kernels have?
     is_plain: bool = True  # is nothing done to the code but dequantizing it?
-    is_linear: bool = True  # may a constant still be added?
-    added: QuantizedConstant | None = None  # what alone was added to plain codes of the same type
+    loose: Sums | None = None
+    joined: Joined | None = None  # if that alone was done to plain codes
     clip: Clip | None = None  # what was done last, if it was that
 
     @property
@@ -126,13 +155,38 @@ class Sums:
     shape: tuple[int, ...]
     dense: bool  # a matrix product, not a convolution
     averages: int | None = None  # an average of so many codes, which the scales say already
+    rest: tuple[
+        Fraction, ...
+    ] = ()  # what each bias has beyond its integer, in units of the sums; none: nothing
     in_float: str | None = None  # why it is computed in float, if it is
-    apart: tuple[Fraction, ...] = ()  # then: how far each bias is from the one in codes, in units of the sums
+    apart: tuple[Fraction, ...] = ()  # then: how far each bias may be from what is said, in units of the sums
+    mass: tuple[
+        Fraction, ...
+    ] = ()  # then: the sizes of addends that may have cancelled, in units of the sums
+    roundings: int = 0  # then: of operations after the sum
     limits: tuple[float, float] = (-inf, inf)  # of activations that must change nothing
 
     @property
     def index(self) -> IntArray:
         return np.arange(len(self.weight)).reshape(self.shape)
+
+    def rows(self, index: IntArray) -> Sums:
+        """The sums with these numbers, in the shape of `index`."""
+        flat = index.ravel().tolist()
+
+        def chosen(values: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+            return tuple(values[i] for i in flat) if values else ()
+
+        return replace(
+            self,
+            weight=self.weight[flat],
+            bias=self.bias[flat],
+            scales=chosen(self.scales) if isinstance(self.scales, tuple) else self.scales,
+            shape=index.shape,
+            rest=chosen(self.rest),
+            apart=chosen(self.apart),
+            mass=chosen(self.mass),
+        )
 
 
 class CodeLowering:
@@ -166,7 +220,7 @@ class CodeLowering:
         source = sums.value.type.element
         assert isinstance(source, Quantized)
         unit = _times(sums.scales, source.scale)
-        out = self._affine(sums, name, unit, wraps=not any(isinstance(kind, Hull) for kind in kinds))
+        out = self._affine(sums, name, unit, wraps=not any(isinstance(kind, UNBOUNDED) for kind in kinds))
         self._requantize(out, name, target, kinds)
         return Codes(self._ops[-1].out, sums.index)
 
@@ -192,29 +246,66 @@ class CodeLowering:
         assert isinstance(kind, Quantized)
         return kind.min >= 0 or (isinstance(last, Requantize) and last.limits[0] >= 0)
 
+    def clamp(self, x: Codes, low: int, high: int, name: str) -> Codes:
+        """The codes of the last layer, brought into a narrower range."""
+        self._continues(x.value)
+        out = Value(self._unique(name), x.value.type)
+        self._ops.append(Clamp(out, x.value, Fraction(low), Fraction(high)))
+        return Codes(out, x.index)
+
     def table(self, floats: Floats, name: str, target: Quantized, codes: IntArray) -> Codes:
-        """What quantizing floats gives; `codes` has a row for each of their tables, centred."""
-        value, first = floats.codes.value, floats.codes.format.min
+        """What quantizing floats gives; `codes` has a row for each of their tables, centred.
+
+        Each element is an accumulator in units FINER than its code's, times its factor; a table that turns needs one
+        too, to read sums themselves (qsmt.ir.verify).
+        """
+        value, kind = floats.codes.value, floats.codes.format
         self._continues(value)
-        if floats.factor is None and floats.offset is None:
-            self._requantize(value, name, target, [_table(first, 1, codes[0])])
+        alike = floats.factor is None and floats.offset is None and len(codes) == 1
+        if alike and value != self._source and (np.diff(codes[0]) >= 0).all():
+            self._requantize(value, name, target, [_table(kind.min, 1, codes[0])])
             return Codes(self._ops[-1].out, floats.index)
-        unit = floats.codes.format.scale / FINER
         count = floats.index.size
         factors = floats.factor or (Fraction(1),) * count
         offsets = floats.offset or (Fraction(0),) * count
-        steps = [round(f * FINER) for f in factors]
-        bias = np.array([round(o / unit) for o in offsets], dtype=np.int64)
+        scales = tuple((abs(f) or Fraction(1)) / FINER for f in factors)
+        steps = [(f > 0) * FINER - (f < 0) * FINER for f in factors]
+        bias = np.array(
+            [round(o / s / kind.scale) for o, s in zip(offsets, scales, strict=True)], dtype=np.int64
+        )
         weight = np.zeros((count, value.size), dtype=np.int64)
         weight[np.arange(count), floats.index.ravel()] = steps
-        sums = Sums(value, weight, bias, Fraction(1, FINER), floats.shape, dense=True)
-        out = self._affine(sums, name, unit, wraps=False)  # a sum of floats
+        sums = Sums(value, weight, bias, _one_if_equal(scales), floats.shape, dense=True)
+        out = self._affine(sums, name, _times(sums.scales, kind.scale), wraps=False)  # a sum of floats
         rows = np.broadcast_to(codes, (count, codes.shape[1]))
         tables: list[RequantKind] = [
-            _table(int(b) + s * first, s, row) for b, s, row in zip(bias, steps, rows, strict=True)
+            _table(int(b) + s * kind.min, s, row) if s else _table(int(b), 1, row[:1])
+            for b, s, row in zip(bias, steps, rows, strict=True)
         ]
         self._requantize(out, name, target, tables)
         return Codes(self._ops[-1].out, sums.index)
+
+    def accumulator(self, sums: Sums, name: str) -> Codes:
+        """The sums as they are, exactly, in one unit of which all products and biases are multiples."""
+        self._continues(sums.value)
+        source = sums.value.type.element
+        assert isinstance(source, Quantized)
+        count = len(sums.weight)
+        units = [u * source.scale for u in each(sums.scales, count)]
+        rest = sums.rest or (Fraction(0),) * count
+        bias = [(int(b) + r) * u for b, r, u in zip(sums.bias, rest, units, strict=True)]
+        unit = _common_unit([*units, *filter(None, bias)])
+        factors = [int(u / unit) for u in units]
+        widest = max(
+            f * max(1, abs(w))
+            for f, w in zip(factors, np.abs(sums.weight).max(axis=1, initial=0).tolist(), strict=True)
+        )
+        if max(widest, *(abs(int(b / unit)) for b in bias)) >= LARGEST_SUM:
+            raise BeyondLimits("a unit so small, for all its sums to be multiples, that they leave 62 bits")
+        weight = sums.weight * np.array(factors, dtype=np.int64)[:, None]
+        whole = np.array([int(b / unit) for b in bias], dtype=np.int64)
+        exact = Sums(sums.value, weight, whole, unit / source.scale, sums.shape, dense=True)
+        return Codes(self._affine(exact, name, unit, wraps=False), sums.index)
 
     def _affine(self, sums: Sums, name: str, unit: Unit, *, wraps: bool = True) -> Value:
         """The sums as an accumulator of 32 bits that wraps; of floats, it has as many as it needs."""
@@ -279,9 +370,18 @@ class Branches(Exception):
 
 
 def _of_runtime(kind: RequantKind) -> RuntimeKind:
-    if not hasattr(kind, "widest"):
-        raise Branches("is quantized per channel, for which exact multipliers are not read")
-    return kind  # type: ignore[return-value]
+    assert not isinstance(kind, ExactKind), "each neuron has a kind of a runtime, or an ideal one"
+    return kind
+
+
+def _one_if_equal(units: tuple[Fraction, ...]) -> Unit:
+    return units[0] if len(set(units)) == 1 else units
+
+
+def _common_unit(numbers: list[Fraction]) -> Fraction:
+    """The largest number of which all are multiples."""
+    over = lcm(*(v.denominator for v in numbers))
+    return Fraction(gcd(*(int(v * over) for v in numbers)), over)
 
 
 def _table(first: int, step: int, codes: IntArray) -> Table:

@@ -128,6 +128,11 @@ class QuantizedCall:
         except ValueError as error:
             self.node.fail(f"cannot be: {error}")
 
+    def are_scalars(self, *positions: int) -> bool:
+        """Is none of these operands a vector of one?"""
+        operands = [self.optional(position) for position in positions]
+        return not any(operand.shape for operand in operands if operand is not None)
+
     def width(self, kind: int) -> tuple[bool, int]:
         if kind not in WIDTHS:
             self.node.fail(f"has a zero point of type {type_name(kind)}")
@@ -160,6 +165,7 @@ class QuantizedCall:
             bits,
             zeros,
             self.optional(zero) is not None,
+            self.are_scalars(scale, zero),
         )
 
     def refuse_float(self, why: str) -> NoReturn:

@@ -178,7 +178,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     ),
     "a scale too large for a multiplier": (
         using(x_scale=F32(1e30), w_scale=F32(1e30), b=np.zeros(2, np.int32), b_scale=F32(1)),
-        "needs a multiplier that onnxruntime does not have",
+        "needs a number that onnxruntime does not have",
     ),
     "a bias with a zero point": (using(b_zero=np.int32(3)), "adds a bias with a zero point"),
     # per channel
@@ -239,18 +239,6 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "another activation in between": (with_nodes(_between("Tanh")), "is executed in float"),
     "a factor": (with_nodes(_attribute(4, "alpha", 0.5)), "alpha is 0.5, not 1"),
     "a factor of the bias": (with_nodes(_attribute(4, "beta", 2.0)), "beta is 2.0, not 1"),
-    "a function that is not monotone": (
-        with_nodes(
-            _after(
-                _node("DequantizeLinear", "y.codes y.scale y.zero", "v"),
-                _node("HardSwish", "v", "u"),
-                _node("QuantizeLinear", "u y.scale y.zero", "w.codes"),
-                _node("DequantizeLinear", "w.codes y.scale y.zero", "y"),
-            ),
-            y_zero=np.uint8(120),
-        ),
-        "is not monotone on the codes it reads",
-    ),
     "a float function at the end": (
         with_nodes(_after(_node("DequantizeLinear", "y.codes y.scale y.zero", "v"), _node("Tanh", "v", "y"))),
         "is computed in float after the last integer layer",
@@ -299,6 +287,17 @@ REFUSED: dict[str, tuple[Make, str]] = {
 }
 
 
+def _swished() -> onnx.ModelProto:
+    """A function that falls before it rises, on codes of both signs."""
+    change = _after(
+        _node("DequantizeLinear", "y.codes y.scale y.zero", "v"),
+        _node("HardSwish", "v", "u"),
+        _node("QuantizeLinear", "u y.scale y.zero", "w.codes"),
+        _node("DequantizeLinear", "w.codes y.scale y.zero", "y"),
+    )
+    return model(change=change, parameters={"y.zero": np.uint8(120)})
+
+
 def _added(op: str, *, zero: int, **attributes: Any) -> onnx.ModelProto:
     """A byte is added to each result, and an operator follows before the sum is rounded."""
     change = _after(
@@ -335,6 +334,7 @@ HANDLED: dict[str, Make] = {
     "a ReLU that is dropped after an addition": lambda: _added("Relu", zero=0),
     "a ReLU that is kept after an addition": lambda: _added("Relu", zero=9),
     "an addition, transposed": lambda: _added("Transpose", zero=3, perm=[0, 1]),
+    "a function that is not monotone": _swished,
     "weights of the least code": using(w=np.full((2, 3), -128, np.int8)),
     "a bias of the least code": using(b=np.array([-(2**31), 2**31 - 1], np.int32)),
     "a sum that wraps": using(b=np.array([2**31 - 1, -(2**31)], np.int32), x_zero=np.uint8(0)),
