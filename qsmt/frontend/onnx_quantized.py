@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from math import inf
 
 import numpy as np
 
@@ -123,6 +124,8 @@ class _Evaluation:
         if isinstance(output, Codes):
             self._check_output(output)
             return output
+        if isinstance(output, Sums) and self._runtime is Runtime.IDEAL and output.limits == (-inf, inf):
+            return self._lowering.accumulator(output, name)
         what = "is computed in float after the last integer layer, which is not read yet"
         raise MalformedModel(
             f"the output {quoted(name)} {what}", where=self._graph.path, hint="quantize the output"

@@ -17,6 +17,7 @@ import numpy as np
 from qsmt.arith.real import FloatArray, RealTensor
 from qsmt.arith.single import rounded
 from qsmt.frontend.onnx_codes import Floats, Join, Joined, QuantizedConstant, Sums
+from qsmt.frontend.onnx_exact import Array
 from qsmt.frontend.onnx_quantized_rules import (
     Constant,
     QuantizedCall,
@@ -87,24 +88,54 @@ def _applied(call: QuantizedCall, operation: Operation, at: int) -> Tensor:
     if not isinstance(constant, Constant | QuantizedConstant):
         does = "multiplies or divides" if operation in (MUL, DIV) else "adds"
         call.node.refuse(f"{does} two computed tensors; residual connections are not read")
+    if call.runtime is Runtime.IDEAL and not isinstance(x, Unquantized):
+        return _ideally(call, operation, x, constant)
     numbers = _numbers(call, constant)
     if operation is DIV and not numbers.all():
         call.node.fail("divides by zero")
     if isinstance(x, Unquantized):
         return _unchanged(call, x, numbers, operation)
-    shape = np.broadcast_shapes(x.shape, numbers.shape)
-    if shape != x.shape:
-        call.node.refuse(f"broadcasts a tensor of shape {list(x.shape)} to {list(shape)}")
+    spread = spread_over(call, numbers, x)
     if isinstance(constant, Constant) and numbers.size == 1 and numbers.ravel()[0] == operation.neutral:
         return x  # onnxruntime leaves it out, and so merges what is quantized before and after
-    spread = np.broadcast_to(numbers, shape).ravel()
-    if call.runtime is Runtime.IDEAL or isinstance(x, Sums):
-        sums = x if isinstance(x, Sums) else as_sums(call, x)
+    if isinstance(x, Sums):
         exact = [operation.exactly(Fraction(c)) for c in spread.tolist()]
-        return moved_sums(call, sums, [f for f, _ in exact], [o for _, o in exact])
+        return moved_sums(call, x, [f for f, _ in exact], [o for _, o in exact])
     if not isinstance(x, Floats):
         call.refuse_float("it is applied to something else than a tensor that was just dequantized")
     return _on_codes(call, operation, x, spread, _joined(call, operation, x, constant, second=at == 0))
+
+
+def _ideally(
+    call: QuantizedCall, operation: Operation, x: Tensor, constant: Constant | QuantizedConstant
+) -> Sums:
+    """With the exact numbers that the constant stands for."""
+    if isinstance(constant, QuantizedConstant):
+        scales = np.array(constant.scales, dtype=object)
+        if constant.axis is not None:
+            scales = scales.reshape(-1, *(1,) * (len(constant.shape) - 1 - constant.axis))
+        numbers = constant.codes.astype(object) * scales
+    elif isinstance(constant.values, RealTensor):
+        numbers = constant.values.fractions
+    else:
+        call.node.fail("combines a computed tensor with integers")
+    sums = x if isinstance(x, Sums) else as_sums(call, x)
+    spread = [Fraction(c) for c in spread_over(call, numbers, sums).tolist()]
+    if operation is DIV and not all(spread):
+        call.node.fail("divides by zero")
+    exact = list(map(operation.exactly, spread))
+    return moved_sums(call, sums, [f for f, _ in exact], [o for _, o in exact])
+
+
+def spread_over(call: QuantizedCall, numbers: Array, x: Tensor) -> Array:
+    """A number for each element of the tensor."""
+    try:
+        shape = np.broadcast_shapes(x.shape, numbers.shape)
+    except ValueError:
+        call.node.fail(f"combines shapes {list(x.shape)} and {list(numbers.shape)}, which do not fit")
+    if shape != x.shape:
+        call.node.refuse(f"broadcasts a tensor of shape {list(x.shape)} to {list(shape)}")
+    return np.broadcast_to(numbers, shape).ravel()
 
 
 def _numbers(call: QuantizedCall, constant: Constant | QuantizedConstant) -> FloatArray:
@@ -128,8 +159,7 @@ def dequantized_constant(call: QuantizedCall, constant: QuantizedConstant) -> Fl
 
 def _unchanged(call: QuantizedCall, x: Unquantized, numbers: FloatArray, operation: Operation) -> Tensor:
     """The graph's input, to which nothing is done: exporters leave such a normalization in."""
-    fits = np.broadcast_shapes(x.shape, numbers.shape) == x.shape
-    if operation.neutral is not None and (numbers == operation.neutral).all() and fits:
+    if operation.neutral is not None and (spread_over(call, numbers, x) == operation.neutral).all():
         return x
     hint = "scale and shift inputs before they reach the network"
     call.node.refuse("changes a tensor that is not quantized", hint=hint)

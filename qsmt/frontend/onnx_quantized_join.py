@@ -14,7 +14,7 @@ import numpy as np
 from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import FloatArray, IntArray, RealTensor
 from qsmt.frontend.onnx_codes import Codes, Floats, Join, QuantizedConstant
-from qsmt.frontend.onnx_quantized_arithmetic import dequantized_constant
+from qsmt.frontend.onnx_quantized_arithmetic import dequantized_constant, spread_over
 from qsmt.frontend.onnx_quantized_convert import dequantized, expect, quantized, tabulated
 from qsmt.frontend.onnx_quantized_kernels import KERNELS
 from qsmt.frontend.onnx_quantized_rules import (
@@ -63,10 +63,8 @@ def _with_constant(call: QuantizedCall, join: Join, at: int) -> Tensor:
         call.node.refuse("has a constant that is quantized per channel")
     if max(x.format.bits, target.bits, constant.bits) > 8:
         call.node.refuse("is an elementwise operation on more than 8 bits, which is not read")
-    if np.broadcast_shapes(x.shape, constant.shape) != x.shape:
-        call.node.refuse(f"broadcasts a tensor of shape {list(x.shape)} with one of {list(constant.shape)}")
-    spread = np.broadcast_to(constant.codes, x.shape)
-    values = tuple(int(c) * constant.scale for c in spread.ravel())
+    spread = spread_over(call, constant.codes, x)
+    values = tuple(int(c) * constant.scale for c in spread)
     floats = replace(dequantized(x), is_plain=False)
     floats = replace(floats, offset=values) if join is Join.ADD else replace(floats, factor=values)
     codes = KERNELS[join](x.format, replace(constant, codes=spread), target)

@@ -7,6 +7,7 @@ codes that is known bit for bit (qsmt.frontend.float32).
 
 from __future__ import annotations
 
+from qsmt.frontend.onnx_qonnx import QONNX
 from qsmt.frontend.onnx_quantized_arithmetic import ARITHMETIC
 from qsmt.frontend.onnx_quantized_convert import CONVERTING
 from qsmt.frontend.onnx_quantized_dense import DENSE
@@ -16,4 +17,6 @@ from qsmt.frontend.onnx_quantized_norm import NORMALIZING
 from qsmt.frontend.onnx_quantized_rules import QuantizedOperators
 from qsmt.frontend.onnx_quantized_windows import SLIDING
 
-OPERATORS = QuantizedOperators(CONVERTING, DENSE, SLIDING, ARITHMETIC, NORMALIZING, ELEMENTWISE, JOINING)
+OPERATORS = QuantizedOperators(
+    CONVERTING, DENSE, SLIDING, ARITHMETIC, NORMALIZING, ELEMENTWISE, JOINING, QONNX
+)

@@ -51,7 +51,7 @@ def test_onnxruntime_computes_the_same_integers(steps: list[Step], recipe: Recip
         assert steps[0][0] == "BatchNormalization"
         least, most = between(network, inputs)
         assert np.count_nonzero((expected < least) | (expected > most)) == 0
-        assert np.count_nonzero(least != most) < expected.size / 10
+        assert np.count_nonzero(least != most) < expected.size / 2
     assert len(np.unique(expected)) > 20
     pairs = zip(layers(aligned(load_network(before), network)), layers(network), strict=True)
     assert all(ours.pre.size == theirs.pre.size for ours, theirs in pairs)
