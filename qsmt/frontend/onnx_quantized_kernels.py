@@ -25,9 +25,10 @@ def joined(
     must be the same.
     """
     fused = KERNELS[found.by](source, found.constant, _unsigned(target))
-    if source.signed != found.constant.signed and not np.array_equal(fused, separate):
+    is_sure = found.is_sure and source.signed == found.constant.signed
+    if not is_sure and not np.array_equal(fused, separate):
         call.node.refuse(
-            "has a constant of another type, which onnxruntime treats in a way that is not known"
+            "has a constant of another form, which onnxruntime treats in a way that is not known"
         )
     return separate if source.signed else fused
 

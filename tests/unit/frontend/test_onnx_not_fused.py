@@ -79,7 +79,7 @@ def after(*new: Any) -> Change:
 
 
 def node(op: str, inputs: str, output: str, **attributes: Any) -> Any:
-    return helper.make_node(op, inputs.split(), [output], name=f"the {output}", **attributes)
+    return helper.make_node(op, inputs.split(), [output], name=f"this {output}", **attributes)
 
 
 ROUNDED = (node("QuantizeLinear", "u v.scale v.zero", "v"), node("DequantizeLinear", "v v.scale v.zero", "y"))
