@@ -23,6 +23,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from qsmt.arith.real import IntArray, RealTensor
+from qsmt.frontend.onnx_contraction import contraction, product_shape
 from qsmt.frontend.onnx_exact import (
     Array,
     BeyondLimits,
@@ -215,27 +216,11 @@ class Lowering:
         Raises:
             ValueError: if the shapes do not fit.
         """
-        weight, shape = self._contraction(x, constant, computed_left=computed_left)
+        shape = product_shape(*((x.shape, constant.shape) if computed_left else (constant.shape, x.shape)))
+        self.affordable(prod(shape) * x.size)
+        weight = contraction(x.labels, constant, shape, computed_left=computed_left)
         bias = RealTensor.of_floats(np.zeros(weight.shape[0]))
         return self.apply(x, Full(weight, bias), shape)
-
-    def _contraction(
-        self, x: Computed, constant: RealTensor, *, computed_left: bool
-    ) -> tuple[RealTensor, tuple[int, ...]]:
-        """The matrix of a matrix product, and the shape of its result.
-
-        Both operands get the axes (batch, row, column, inner): entry (b, i, j) of the result sums over k
-        the constant's element times the element of `x` at the same place, so every element of the constant
-        is one entry of the matrix (or, if it is broadcast, several).
-        """
-        shapes = (x.shape, constant.shape) if computed_left else (constant.shape, x.shape)
-        result = _product_shape(*shapes)
-        self.affordable(prod(result) * x.size)
-        align = (_left, _right) if computed_left else (_right, _left)
-        columns, entries = align[0](x.labels), rearranged(constant, align[1])
-        axes = np.broadcast_shapes(columns.shape, entries.shape)
-        rows = np.arange(prod(result)).reshape(axes[:-1])[..., None]
-        return scattered((prod(result), x.size), (rows, columns), entries), result
 
     def apply(self, x: Computed, full: Full, shape: tuple[int, ...]) -> Computed:
         """`full` applied to `x`, a tensor of this shape; folded into what is pending if that is elementwise."""
@@ -379,26 +364,3 @@ class Lowering:
 def legal_name(name: str) -> str:
     """`name` with every character that IR names cannot have replaced, and cut to a readable length."""
     return re.sub(r"[^\w.:/-]", "_", name[:_MAX_NAME]) or "_"
-
-
-def _product_shape(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a matrix product, for operands of one axis or more."""
-    if not left or not right or left[-1] != right[-min(2, len(right))]:
-        raise ValueError(f"multiplies shapes {list(left)} and {list(right)}, which do not fit")
-    try:
-        batch = np.broadcast_shapes(left[:-2], right[:-2])
-    except ValueError:
-        raise ValueError(f"multiplies shapes {list(left)} and {list(right)}, which do not fit") from None
-    return batch + left[-2:-1] + (right[-1:] if len(right) > 1 else ())
-
-
-def _left(array: Array) -> Array:
-    """A left operand on the axes (batch, row, column, inner)."""
-    matrix = array[None, :] if array.ndim == 1 else array
-    return matrix[..., :, None, :]
-
-
-def _right(array: Array) -> Array:
-    """A right operand on the axes (batch, row, column, inner)."""
-    matrix = array[:, None] if array.ndim == 1 else array
-    return np.swapaxes(matrix, -1, -2)[..., None, :, :]

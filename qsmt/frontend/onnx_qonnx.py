@@ -24,7 +24,7 @@ from qsmt.arith.requantize import RequantKind
 from qsmt.arith.rounding import ROUND, Rounding
 from qsmt.arith.single import is_single, rounded
 from qsmt.arith.table import Table
-from qsmt.frontend.onnx_codes import Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_quantized_convert import dequantized
 from qsmt.frontend.onnx_quantized_rules import (
     LEAST_SCALE,
@@ -88,9 +88,8 @@ def _quantizer(call: QuantizedCall, at: int, *, rounding: str) -> Quantizer:
     signed = bool(call.node.integer("signed", 1))
     bits = _whole(call, at, "bit width")
     if not 1 <= bits <= 32 or (bits == 1 and signed):
-        call.node.refuse(
-            f"has {bits} bits{' with a sign' if signed else ''}", hint="BipolarQuant is for one bit"
-        )
+        hint = "BipolarQuant is for one bit" if bits == 1 else None
+        call.node.refuse(f"has {bits} bits{' with a sign' if signed else ''}", hint=hint)
     return Quantizer(bits, signed, bool(call.node.integer("narrow", 0)), _rounding(call, rounding))
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from qsmt.arith.real import FloatArray, IntArray, RealTensor
 from qsmt.errors import MalformedModel
 from qsmt.frontend.onnx_affine import Computed, Elementwise, Lowering
-from qsmt.frontend.onnx_codes import Branches, CodeLowering, Codes, Floats, Sums
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, Sums
+from qsmt.frontend.onnx_codes import Branches, CodeLowering
 from qsmt.frontend.onnx_exact import BeyondLimits
 from qsmt.frontend.onnx_graph import OUTPUT, Graph, Node
 from qsmt.frontend.onnx_quantized_ops import OPERATORS

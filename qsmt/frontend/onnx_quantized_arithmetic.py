@@ -16,7 +16,7 @@ import numpy as np
 
 from qsmt.arith.real import FloatArray, RealTensor
 from qsmt.arith.single import rounded
-from qsmt.frontend.onnx_codes import Floats, Join, Joined, QuantizedConstant, Sums
+from qsmt.frontend.onnx_code_tensors import Floats, Join, Joined, QuantizedConstant, Sums
 from qsmt.frontend.onnx_exact import Array
 from qsmt.frontend.onnx_quantized_rules import (
     Constant,

@@ -11,7 +11,7 @@ import numpy as np
 from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import FloatArray, IntArray
 from qsmt.arith.single import rounded
-from qsmt.frontend.onnx_codes import Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_quantized_kernels import joined
 from qsmt.frontend.onnx_quantized_rules import (
     MICROSOFT,

@@ -11,7 +11,7 @@ from qsmt.arith import single
 from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import IntArray, RealTensor
 from qsmt.arith.units import each
-from qsmt.frontend.onnx_codes import Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_quantized_convert import expect
 from qsmt.frontend.onnx_quantized_rules import (
     MICROSOFT,

@@ -8,7 +8,7 @@ import numpy as np
 
 from qsmt.arith.real import RealTensor
 from qsmt.frontend import float32
-from qsmt.frontend.onnx_codes import Clip, Floats, Sums
+from qsmt.frontend.onnx_code_tensors import Clip, Floats, Sums
 from qsmt.frontend.onnx_quantized_arithmetic import check_narrow
 from qsmt.frontend.onnx_quantized_convert import dequantized, expect, rounded_floats
 from qsmt.frontend.onnx_quantized_rules import MICROSOFT, QuantizedCall, QuantizedOperators, Tensor

@@ -13,7 +13,7 @@ import numpy as np
 
 from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import FloatArray, IntArray, RealTensor
-from qsmt.frontend.onnx_codes import Codes, Floats, Join, QuantizedConstant
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, Join, QuantizedConstant
 from qsmt.frontend.onnx_quantized_arithmetic import dequantized_constant, spread_over
 from qsmt.frontend.onnx_quantized_convert import dequantized, expect, quantized, tabulated
 from qsmt.frontend.onnx_quantized_kernels import KERNELS

@@ -10,7 +10,7 @@ from qsmt.arith import single
 from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import FloatArray, IntArray
 from qsmt.arith.single import fused_sums, rounded
-from qsmt.frontend.onnx_codes import Join, Joined, QuantizedConstant
+from qsmt.frontend.onnx_code_tensors import Join, Joined, QuantizedConstant
 from qsmt.frontend.onnx_quantized_rules import QuantizedCall
 
 

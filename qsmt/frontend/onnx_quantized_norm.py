@@ -9,7 +9,7 @@ import numpy as np
 
 from qsmt.arith.real import FloatArray, RealTensor
 from qsmt.arith.single import rounded
-from qsmt.frontend.onnx_codes import Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_code_tensors import Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_quantized_arithmetic import check_narrow, dequantized_constant
 from qsmt.frontend.onnx_quantized_rules import (
     Constant,

@@ -16,7 +16,8 @@ import numpy as np
 from qsmt.arith import single
 from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import FloatArray, IntArray, RealTensor
-from qsmt.frontend.onnx_codes import CodeLowering, Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_codes import CodeLowering
 from qsmt.frontend.onnx_graph import Node
 from qsmt.frontend.onnx_tensor import INTEGERS, NIBBLES, quoted, type_name
 from qsmt.frontend.runtimes import Runtime

@@ -15,7 +15,7 @@ from qsmt.arith.requantize import Rational, RequantKind
 from qsmt.arith.rounding import Rounding, round_fraction
 from qsmt.arith.runtime_kinds import F32Mul, Hull
 from qsmt.arith.units import each
-from qsmt.frontend.onnx_codes import Codes, Floats, Sums
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, Sums
 from qsmt.frontend.onnx_quantized_rules import QuantizedCall, Tensor
 from qsmt.frontend.runtimes import Runtime
 

@@ -17,7 +17,7 @@ from qsmt.arith.real import IntArray
 from qsmt.arith.requantize import Shift
 from qsmt.arith.rounding import Rounding
 from qsmt.frontend.maxima import maxima
-from qsmt.frontend.onnx_codes import Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_quantized_convert import dequantized, expect
 from qsmt.frontend.onnx_quantized_dense import int32_bias, plain, quantized_operand, why_float, with_bias
 from qsmt.frontend.onnx_quantized_rules import MICROSOFT, PLAIN, QuantizedCall, QuantizedOperators, Tensor
