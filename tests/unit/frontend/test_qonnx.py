@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -294,3 +295,39 @@ def test_weights_are_divided_in_single_precision(tmp_path: Path) -> None:
     assert Fraction(0.25) / Fraction(float(np.float32(0.1))) != Fraction(5, 2)
     assert np.float32(0.25) / np.float32(0.1) == 2.5
     assert next(network.constants).codes.tolist() == [[2]]
+
+
+def without_quantizers(net: Net, outputs: int, folder: Path) -> Path:
+    """The float network that was quantized."""
+    sources: dict[str, str] = {}
+    kept = []
+    for node in net.nodes:
+        if node.op_type == "Quant":
+            sources[node.output[0]] = sources.get(node.input[0], node.input[0])
+            continue
+        for i, name in enumerate(node.input):
+            node.input[i] = sources.get(name, name)
+        kept.append(node)
+    net.nodes, net.current = kept, sources.get(net.current, net.current)
+    path = folder / "float.onnx"
+    path.write_bytes(net.model([1, outputs]).SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("make", [dense, normalized, odd_scales], ids=lambda make: make.__name__)
+def test_a_pair_of_files_is_decided(
+    make: Callable[[], Net], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a grid of few points: proved, refuted by a witness, and bounded to the same number by both."""
+    quantized_path = make().write(tmp_path, [1, 2])
+    pair = [str(without_quantizers(make(), 2, tmp_path)), str(quantized_path), "--box", "[0,0.2]^3"]
+    assert run(["bound", *pair, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    worst = max(abs(v) for o in found["outputs"] for v in o["witnessed"])
+    assert worst > 0
+    assert run(["check", *pair, "--bound", repr(worst * 1.01)]) == 0
+    assert run(["check", *pair, "--bound", repr(worst * 0.99)]) == 1
+    said = capsys.readouterr().out
+    assert "VERIFIED" in said
+    assert "FALSIFIED" in said
+    assert "ideal" in said
