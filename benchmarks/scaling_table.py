@@ -18,7 +18,7 @@ from qsmt.dra.analysis import analyze_region
 from qsmt.dra.stability import unstable
 from qsmt.encoding import Query, QueryAnswer, answers
 from qsmt.engine.campaign import Configuration, configurations
-from qsmt.engine.dispatch import choices
+from qsmt.engine.choice import choices
 from qsmt.engine.plan import FIRST_SHARE, Options
 from qsmt.engine.trial import unpruned
 from qsmt.solver.base import Limits, Status
