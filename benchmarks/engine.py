@@ -34,6 +34,9 @@ PAIRS = 3
 """Runs of each kind, one after the other."""
 
 KILLS = 50
+KILLS_OF_ONE = 3
+"""A search that was killed this often is resumed in peace."""
+
 LONGEST_WAIT = 4.0
 """Seconds after which a process is killed at the latest."""
 
@@ -151,10 +154,10 @@ def _end(command: str, path: Path, *flags: str) -> str:
 
 
 def _killed(command: str, path: Path, kept: Path, rng: random.Random) -> Killed:
-    """One search until it ends by itself or has been killed ten times; then once more, to its end."""
+    """One search until it ends by itself or has been killed often enough; then once more, to its end."""
     searches = workers = 0
     child = _started(command, path, kept)
-    while searches < 10:
+    while searches < KILLS_OF_ONE:
         try:
             child.wait(timeout=0.5 + LONGEST_WAIT * rng.random())
             break
@@ -185,9 +188,11 @@ def _resuming(kept: Path) -> list[str]:
 
 
 def _children(pid: int) -> list[int]:
+    """The workers; they are children of whichever thread hired them."""
     try:
-        return [int(v) for v in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(v) for task in tasks for v in (task / "children").read_text().split()]
+    except OSError:  # it has just ended
         return []
 
 
