@@ -1,4 +1,4 @@
-"""Look for an input that breaks the bound: sampling, then ascents on the difference.
+"""Look for an input that breaks the bound: sampling, then ascents on the difference, and walks of many inputs.
 
 The search runs in doubles and proves nothing; what it finds is executed exactly before it counts. Its
 other use is the witnessed error: how large a difference is certainly reached.
@@ -7,14 +7,16 @@ other use is the witnessed error: how large a difference is certainly reached.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from qsmt.arith.real import FloatArray
+from qsmt.engine.annealing import Annealing
 from qsmt.engine.ascent import Ascent, Goal
 from qsmt.engine.costs import point_products
+from qsmt.engine.hunt import enough, missing, neighbours_of, open_goals
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.measures import slopes
 from qsmt.engine.plan import FALSIFIER_SECONDS, FALSIFIER_SHARE
@@ -29,6 +31,9 @@ STARTS = 3
 
 MAX_PRODUCTS = 2.0**33
 """Multiplications in all, about a second: so the same is found on every machine that is fast enough."""
+
+STEPS = 2**13
+"""Of annealed walks in all, where there are many inputs: about two seconds."""
 
 
 def falsify(run: Investigation) -> tuple[str, dict[str, Any]]:
@@ -53,11 +58,25 @@ def _promising(run: Investigation, ascent: Ascent, deadline: float) -> Iterator[
     order = {goal: np.argsort(-goal.side * differences[:, goal.output], kind="stable") for goal in goals}
     for goal in goals:
         yield samples[order[goal][0]]
-    for start in range(STARTS):
-        for goal in goals:
+    neighbours, pursued = neighbours_of(run.problem), open_goals(run)
+    for start in range(STARTS if neighbours is None else 1):
+        for goal in pursued:
             if ascent.exhausted or time.monotonic() > deadline:
                 return
             yield ascent.climb(samples[order[goal][start]], goal, deadline=deadline)
+    if neighbours is not None:
+        yield from _walks(run, Annealing(run.problem, neighbours, run.options.seed), pursued, deadline)
+
+
+def _walks(
+    run: Investigation, annealing: Annealing, goals: Sequence[Goal], deadline: float
+) -> Iterator[FloatArray]:
+    """Where a short walk for each goal ends, the longer the less is missing."""
+    weights = {goal: 1.0 / max(missing(run, goal), 1e-3) for goal in goals}
+    for number, goal in enumerate(goals):
+        share, now = weights[goal] / sum(weights[g] for g in goals[number:]), time.monotonic()
+        steps, end = round(STEPS * weights[goal] / sum(weights.values())), now + share * (deadline - now)
+        yield annealing.walk(goal, steps, deadline=end, enough=enough(run, goal))
 
 
 def _corners(run: Investigation, ascent: Ascent) -> FloatArray:

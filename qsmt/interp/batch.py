@@ -218,17 +218,17 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
         return lambda _, scaled: _through(steps, scaled)
     if not network.is_exact:
         return _hull_side(problem)
-    bits = max(_bits(op) for op in network.ops if isinstance(op, Affine | Requantize))
+    bits = max(bits_of_sums(op) for op in network.ops if isinstance(op, Affine | Requantize))
     precision = next((kind for kind, limit in EXACT_BITS if bits <= limit), None)
     if precision is None:
         return lambda points, _: _exact_side(problem, points)
     code_steps = [CODE_RULES[type(op)](op, precision) for op in network.ops]
 
     def side(points: FloatArray, _: Enclosure) -> Enclosure:
-        codes = _input_codes(problem, points).astype(precision, copy=False)
+        codes = input_codes(problem, points).astype(precision, copy=False)
         for step in code_steps:
             codes = step(codes)
-        return _values(network, codes.astype(np.float64, copy=False))
+        return values_of_codes(network, codes.astype(np.float64, copy=False))
 
     return side
 
@@ -236,16 +236,16 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
 def _hull_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclosure]:
     """Both ends of what the codes can be, exactly; the radius is the largest of the batch."""
     network = problem.quantized
-    if max(_bits(op) for op in network.ops if isinstance(op, Affine | Requantize)) > EXACT_BITS[-1][1]:
+    if max(bits_of_sums(op) for op in network.ops if isinstance(op, Affine | Requantize)) > EXACT_BITS[-1][1]:
         return lambda points, _: _exact_side(problem, points)
     steps = [bounds_step(op) for op in network.ops]
 
     def side(points: FloatArray, _: Enclosure) -> Enclosure:
-        low: Codes = _input_codes(problem, points)
+        low: Codes = input_codes(problem, points)
         high = low
         for step in steps:
             low, high = step(low, high)
-        found = _values(network, (low + high) / 2)
+        found = values_of_codes(network, (low + high) / 2)
         kind = network.output.type.element
         assert not isinstance(kind, Real)
         half = _largest(high - low) / 2 * float_up(kind.scale)
@@ -283,7 +283,7 @@ def bounds_step(op: Op) -> Callable[[Codes, Codes], tuple[Codes, Codes]]:
     return lambda low, high: (step(low.copy()), step(high.copy()))
 
 
-def _bits(op: Affine | Requantize) -> int:
+def bits_of_sums(op: Affine | Requantize) -> int:
     """How many bits hold every operand, product and partial sum, in any order, and every result."""
     if isinstance(op, Requantize):
         return op.target.bits + 1
@@ -310,7 +310,7 @@ def _exact_side(problem: Problem, points: FloatArray) -> Enclosure:
     return Enclosure(values, radius)
 
 
-def _input_codes(problem: Problem, points: FloatArray) -> FloatArray:
+def input_codes(problem: Problem, points: FloatArray) -> FloatArray:
     """The input codes; a tie of the input quantizer that doubles cannot tell is decided exactly."""
     kind = problem.quantized.input.type.element
     if problem.region.model is InputModel.GRID or not isinstance(kind, Format):
@@ -328,7 +328,7 @@ def _input_codes(problem: Problem, points: FloatArray) -> FloatArray:
     return codes
 
 
-def _values(network: Network, codes: FloatArray) -> Enclosure:
+def values_of_codes(network: Network, codes: FloatArray) -> Enclosure:
     kind = network.output.type.element
     assert not isinstance(kind, Real), f"@{network.name} is not an integer network"
     scale = kind.scale
