@@ -96,7 +96,9 @@ def rounded_sums(call: QuantizedCall, sums: Sums, target: Quantized, name: str) 
         what = "has activations of more than 8 bits, which some kernels of onnxruntime quantize again, to 8"
         call.node.refuse(what, hint="--runtime onnxruntime-unfused is known: it computes in float")
     if call.runtime.runs_tflite and (source.bits, target.bits) != (8, 8):
-        call.node.refuse(f"has activations that are not of 8 bits, which {call.runtime} rounds in another way")
+        call.node.refuse(
+            f"has activations that are not of 8 bits, which {call.runtime} rounds in another way"
+        )
     if not covers(sums.limits, target):
         call.refuse_float(
             "an activation stands between the layer and its QuantizeLinear, which does not cover it"

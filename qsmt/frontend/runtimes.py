@@ -57,9 +57,7 @@ class Runtime(StrEnum):
             Runtime.CMSIS_NN,
         )
 
-    def kind(
-        self, x: Fraction, w: Fraction, y: Fraction, *, dense: bool, per_channel: bool
-    ) -> RequantKind:
+    def kind(self, x: Fraction, w: Fraction, y: Fraction, *, dense: bool, per_channel: bool) -> RequantKind:
         """How an accumulator of unit `x * w` becomes a code of unit `y`; all three are single-precision numbers.
 
         `dense` is a layer that is no convolution, and `per_channel` one whose weights have more than one scale.
