@@ -36,6 +36,9 @@ HEAD_START_S = 2.0
 """With more jobs, the other one joins after this long: most queries are decided before (see
 benchmarks/results/levers.md), and then no solver has to be stopped, which costs a new process."""
 
+HEAD_START_SHARE = 0.2
+"""... and never later than after this share of the query's time, so that it has most of it too."""
+
 SAMPLED_SHARE = 4
 """Under `--cross-check sample`, one residual query in this many is put to a second encoding."""
 
