@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from qsmt.arith.real import FloatArray
+from qsmt.claim import OutputConstraint
 from qsmt.engine.ascent import Ascent, Goal
 from qsmt.engine.costs import point_products
 from qsmt.engine.investigation import Investigation
@@ -24,8 +25,12 @@ from qsmt.verdict import Falsified
 SAMPLES = 512
 """Random points, and as many random corners."""
 
-STARTS = 3
-"""Ascents per output and side, from the best samples."""
+STARTS, ASCENTS = 3, 24
+"""Ascents per output and side, from the best samples; where there are few of these, as many as make this in all."""
+
+SCATTERED, SCATTERED_AT_ONCE = 2**31, 2048
+"""Multiplications in running more random points for a constraint, after the ascents: a case may hold in a few small
+places around which a coarse network puts out one value, so that no ascent leads there."""
 
 MAX_PRODUCTS = 2.0**33
 """Multiplications in all, about a second: so the same is found on every machine that is fast enough."""
@@ -53,11 +58,25 @@ def _promising(run: Investigation, ascent: Ascent, deadline: float) -> Iterator[
     order = {goal: np.argsort(-goal.side * differences[:, goal.output], kind="stable") for goal in goals}
     for goal in goals:
         yield samples[order[goal][0]]
-    for start in range(STARTS):
+    for start in range(max(STARTS, ASCENTS // len(goals))):
         for goal in goals:
             if ascent.exhausted or time.monotonic() > deadline:
                 return
             yield ascent.climb(samples[order[goal][start]], goal, deadline=deadline)
+    if isinstance(run.problem.claim, OutputConstraint):
+        yield from _scattered(run, ascent, deadline)
+
+
+def _scattered(run: Investigation, ascent: Ascent, deadline: float) -> Iterator[FloatArray]:
+    """Random points at which a case seems to hold."""
+    rng, size = np.random.default_rng(run.options.seed + 1), len(ascent.lower)
+    for _ in range(int(SCATTERED / point_products(run.problem)) // SCATTERED_AT_ONCE):
+        if ascent.exhausted or time.monotonic() > deadline:
+            return
+        points = _within(ascent, rng.random((SCATTERED_AT_ONCE, size)))
+        measures = ascent.differences(points).max(axis=1)
+        if measures.max() >= 0:
+            yield points[measures.argmax()]
 
 
 def _corners(run: Investigation, ascent: Ascent) -> FloatArray:
@@ -74,5 +93,9 @@ def _samples(ascent: Ascent, rng: np.random.Generator) -> FloatArray:
     """The centre, random corners, and random points."""
     unit = rng.random((SAMPLES, len(ascent.lower)))
     corners = rng.integers(0, 2, unit.shape).astype(np.float64)
-    fractions = np.concatenate([np.full((1, unit.shape[1]), 0.5), corners, unit])
+    return _within(ascent, np.concatenate([np.full((1, unit.shape[1]), 0.5), corners, unit]))
+
+
+def _within(ascent: Ascent, fractions: FloatArray) -> FloatArray:
+    """Points of the region, by how far along each coordinate they are."""
     return ascent.snapped(ascent.lower + fractions * (ascent.upper - ascent.lower))
