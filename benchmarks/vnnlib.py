@@ -196,9 +196,9 @@ def document(rows: Sequence[Row], options: Options) -> str:
         [
             "# VNN-LIB queries of others, in floats and quantized",
             "",
-            f"`make bench-vnnlib`: at most {options.timeout_s:g} s of wall time a query, {options.jobs} process(es), on",
-            "two cores shared with other work. A cell is the answer and the CPU seconds it took. A violation (sat) was",
-            "executed again exactly; with * also by onnxruntime in single precision. *Published* are the results of",
+            f"`make bench-vnnlib`: at most {options.timeout_s:g} s of wall time a query, {options.jobs} process(es),",
+            "on two cores shared with other work. A cell is the answer and the CPU seconds it took. A violation (sat)",
+            "was executed again exactly; with * also by onnxruntime in single precision. *Published* are results of",
             "VNN-COMP 2022 (nnenum on acasxu, alpha-beta-CROWN on rl_benchmarks), which are about float networks.",
             "",
             *summary(rows),

@@ -25,8 +25,8 @@ from qsmt.verdict import Falsified
 SAMPLES = 512
 """Random points, and as many random corners."""
 
-STARTS, ASCENTS = 3, 24
-"""Ascents per output and side, from the best samples; where there are few of these, as many as make this in all."""
+STARTS, CONSTRAINT_ASCENTS = 3, 24
+"""Ascents per output and side, from the best samples; for a constraint of few cases, as many as make this in all."""
 
 SCATTERED, SCATTERED_AT_ONCE = 2**31, 2048
 """Multiplications in running more random points for a constraint, after the ascents: a case may hold in a few small
@@ -58,12 +58,13 @@ def _promising(run: Investigation, ascent: Ascent, deadline: float) -> Iterator[
     order = {goal: np.argsort(-goal.side * differences[:, goal.output], kind="stable") for goal in goals}
     for goal in goals:
         yield samples[order[goal][0]]
-    for start in range(max(STARTS, ASCENTS // len(goals))):
+    constrained = isinstance(run.problem.claim, OutputConstraint)
+    for start in range(max(STARTS, CONSTRAINT_ASCENTS // len(goals)) if constrained else STARTS):
         for goal in goals:
             if ascent.exhausted or time.monotonic() > deadline:
                 return
             yield ascent.climb(samples[order[goal][start]], goal, deadline=deadline)
-    if isinstance(run.problem.claim, OutputConstraint):
+    if constrained:
         yield from _scattered(run, ascent, deadline)
 
 
