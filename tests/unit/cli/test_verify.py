@@ -6,11 +6,13 @@ import re
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
+from qsmt.engine.check import CheckResult
 from qsmt.frontend.base import load_network
 from qsmt.interp import reference
 from tests.support.command import qsmt
@@ -319,6 +321,11 @@ def test_a_broken_property_in_other_forms(form: str, folder: Path, capsys: Captu
     path = problem(folder, 'kind = "output-constraint"\nforbid = ["q[0] > -9"]\n')
     ran = qsmt(capsys, "check", path, "--format", form)
     assert ran.code == 1 and "it is not so that every output constraint holds" in ran.out
+    if form == "html":
+        assert (
+            "<th>case</th><th>certified to spare</th>" in ran.out and "what the case has to spare" in ran.out
+        )
+        assert "certified difference</th>" not in ran.out and ">case 0<" in ran.out
 
 
 @pytest.mark.parametrize("command", [("bound",), ("crosscheck",), ("tune",), ("analyze", "--attribute")])
@@ -345,3 +352,68 @@ def test_radius(folder: Path, capsys: Capture) -> None:
     assert qsmt(capsys, "radius", path).out.startswith(f"RADIUS  {ran.report['radius']} verified, of 40")
     ran = qsmt(capsys, "radius", problem(folder, CLAIM))
     assert ran.code == 2 and "has no center" in ran.err
+
+
+PENDULUM = Path(__file__).parents[3] / "examples" / "pendulum" / "pendulum.onnx"
+AROUND = ("--bits", 8, "--center", "0^4", "--radius", "1/8")
+
+
+def test_radius_from_flags(folder: Path, capsys: Capture) -> None:
+    """The same as from a file: on the grid in codes, on the reals in what the network reads."""
+    ran = qsmt(capsys, "radius", PENDULUM, *AROUND, "--bound", "0.02", "--json")
+    assert ran.code == 0 and ran.report["steps"][0]["radius"] == 64 and isinstance(ran.report["radius"], int)
+    tried = {step["radius"]: step["verdict"] for step in ran.report["steps"]}
+    found = ran.report["radius"]
+    assert tried[found] == "verified" and all(v == "verified" for r, v in tried.items() if r <= found)
+    ran = qsmt(capsys, "check", PENDULUM, "--bits", 8, "--box", "[-1/8,1/8]^4", "--bound", "0.02")
+    assert (ran.code == 0) == (found == 64)
+    ran = qsmt(capsys, "radius", PENDULUM, *AROUND, "--bound", "1", "--input-model", "continuous")
+    assert ran.out.startswith("RADIUS  0.125 verified, of 0.125 at most")
+    ran = qsmt(capsys, "radius", PENDULUM, *AROUND, "--bound", "0")
+    assert (ran.code, ran.out.split()[:2]) == (1, ["RADIUS", "none:"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "--radius: is needed with a network file"),
+        (("--radius", "0"), "--radius: is not positive"),
+        (("--radius", "x"), "--radius: 'x' is not a decimal"),
+        (("--radius", "1", "--center", "0^0"), "--center: repeats 0 no or too many times"),
+        (("--radius", "1", "--center", "0,y"), "--center: 'y' is not a decimal"),
+        (("--radius", "1", "--center", "0^3"), "has 4 inputs, the region 3"),
+    ],
+)
+def test_bad_flags_of_radius(arguments: tuple[str, ...], said: str, folder: Path, capsys: Capture) -> None:
+    asked = {"--bits": "8", "--center": "0^4", "--bound": "1"} | dict(
+        zip(arguments[::2], arguments[1::2], strict=True)
+    )
+    ran = qsmt(capsys, "radius", PENDULUM, *(text for pair in asked.items() for text in pair))
+    assert ran.code == 2 and said in ran.err and ran.out == "" and ran.err.count("\n") == 1
+
+
+def test_a_problem_file_of_radius_takes_no_flags(folder: Path, capsys: Capture) -> None:
+    ran = qsmt(capsys, "radius", problem(folder, CLAIM), "--center", "0")
+    assert ran.code == 2 and "cannot be combined with --center" in ran.err
+
+
+def test_an_interrupt_between_problems_leaves_those_that_are_finished(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qsmt.engine import check
+
+    decide, path, done = check.check_all, problem(folder, CLAIM), list[CheckResult]()
+
+    def once(*given: Any) -> tuple[int, CheckResult]:
+        if done:
+            raise KeyboardInterrupt
+        index, found = decide(*given)
+        done.append(found)
+        return index, found
+
+    monkeypatch.setattr(check, "check_all", once)
+    ran = qsmt(capsys, "check", path, path, "--json")
+    assert ran.code == 130 and ran.report["verdict"] == "verified"
+    assert ran.err.splitlines() == ["qsmt: 1 of 2 problems are decided", "qsmt: interrupted"]
+    ran = qsmt(capsys, "check", path, path)
+    assert (ran.code, ran.out, ran.err) == (130, "", "qsmt: interrupted\n")
