@@ -114,10 +114,10 @@ def controller_tasks(*, smoke: bool) -> Iterator[Task]:
 
 def run(task: Task, options: Options) -> Row:
     """Decide one query, and execute its violation again."""
-    begun, cpu = time.monotonic(), _cpu_seconds()
+    begun, cpu = time.monotonic(), cpu_seconds()
     question = load_question(task.query, {"network": task.network}, bits=task.bits)
     found = answer(question, options)
-    seconds, cpu = time.monotonic() - begun, _cpu_seconds() - cpu
+    seconds, cpu = time.monotonic() - begun, cpu_seconds() - cpu
     return Row(task, found.answer, seconds, cpu, replayed(task, question, found))
 
 
@@ -156,7 +156,7 @@ def by_onnxruntime(network: Path, x: Sequence[Fraction]) -> list[Fraction]:
     return [Fraction(float(v)) for v in np.ravel(session.run(None, {source.name: values})[0])]
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """Of this process and of those that it has waited for."""
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(s.ru_utime + s.ru_stime for s in spent)

@@ -111,8 +111,8 @@ def rows(only: str, seconds: float) -> Iterator[str]:
 HEADER = """\
 # Pairs of ACAS Xu networks, as problem files and as VNN-LIB 2.0 queries
 
-`make bench-vnnlib`: all five outputs within 0.05 of each other over property 1's whole region, the network and its pruned
-copy; one process each, on two cores shared with other work.
+`make bench-vnnlib`: all five outputs within 0.05 of each other over property 1's whole region, the network and its
+pruned copy; one process each, on two cores shared with other work.
 
 | pair | check | s | CPU s | verify | s | CPU s | agree |
 |---|---|---|---|---|---|---|---|
