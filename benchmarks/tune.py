@@ -25,9 +25,9 @@ HEADER = """\
 
 `make bench-tune`: at most {seconds:g} s of wall time each, {each:g} s for one choice, one process, on two cores shared
 with other work. *Uniform* are the bits of all weights, biases and activations at the least width n (biases 2n) that is
-proved to keep the bound; *tuned* those that are left after what could be taken away. *Local minimum*: no bit can be taken
-anywhere, all neighbours being falsified or undecided. *Again* is the verdict of a fresh process that reads the result's
-files.
+proved to keep the bound; *tuned* those that are left after what could be taken away. *Local minimum*: no bit can be
+taken anywhere, all neighbours being falsified or undecided. *Again* is the verdict of a fresh process that reads the
+files of the result.
 
 | controller | bound | uniform | tuned | saved | weights/bias/activation | rests on | end | CPU s | again |
 |---|---|---|---|---|---|---|---|---|---|
