@@ -106,7 +106,7 @@ class CodeLowering:
         """What quantizing floats gives; `codes` has a row for each of their tables, centred.
 
         Each element is an accumulator in units FINER than its code's, times its factor; a table that turns needs one
-        too, to read sums themselves (qsmt.ir.verify).
+        too, to read sums themselves (qsmt.ir.verify): the codes.
         """
         value, kind = floats.codes.value, floats.codes.format
         self._continues(value)
@@ -114,11 +114,11 @@ class CodeLowering:
         if alike and value != self._source and (np.diff(codes[0]) >= 0).all():
             self._requantize(value, name, target, [_table(kind.min, 1, codes[0])])
             return Codes(self._ops[-1].out, floats.index)
-        count = floats.index.size
+        count, finer = floats.index.size, 1 if alike else FINER
         factors = floats.factor or (Fraction(1),) * count
         offsets = floats.offset or (Fraction(0),) * count
-        scales = tuple((abs(f) or Fraction(1)) / FINER for f in factors)
-        steps = [(f > 0) * FINER - (f < 0) * FINER for f in factors]
+        scales = tuple((abs(f) or Fraction(1)) / finer for f in factors)
+        steps = [(f > 0) * finer - (f < 0) * finer for f in factors]
         bias = np.array(
             [round(o / s / kind.scale) for o, s in zip(offsets, scales, strict=True)], dtype=np.int64
         )

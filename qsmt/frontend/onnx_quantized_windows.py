@@ -19,7 +19,14 @@ from qsmt.arith.rounding import Rounding
 from qsmt.frontend.maxima import maxima
 from qsmt.frontend.onnx_code_tensors import Codes, Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_quantized_convert import dequantized, expect
-from qsmt.frontend.onnx_quantized_dense import int32_bias, plain, quantized_operand, why_float, with_bias
+from qsmt.frontend.onnx_quantized_dense import (
+    check_weight,
+    int32_bias,
+    plain,
+    quantized_operand,
+    why_float,
+    with_bias,
+)
 from qsmt.frontend.onnx_quantized_rules import MICROSOFT, PLAIN, QuantizedCall, QuantizedOperators, Tensor
 from qsmt.frontend.onnx_quantized_sums import loosened, rounded_sums
 from qsmt.frontend.runtimes import Runtime
@@ -73,6 +80,7 @@ def _qlinear_conv(call: QuantizedCall) -> Tensor:
 
 
 def _convolved(call: QuantizedCall, x: Codes, weight: QuantizedConstant) -> Sums:
+    check_weight(call, weight)
     kernel, declared = weight.shape[2:], call.node.integers("kernel_shape")
     if len(weight.shape) != len(x.shape) or declared not in (None, kernel) or 0 in weight.shape:
         call.node.fail(f"convolves shape {list(x.shape)} with a weight of shape {list(weight.shape)}")

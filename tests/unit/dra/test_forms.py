@@ -47,7 +47,7 @@ def _value(form: LinearForm, side: str, output: int, x: tuple[Fraction, ...]) ->
     return sum((F(c) * v for c, v in zip(row, x, strict=True)), F(constant))
 
 
-@pytest.mark.parametrize("mode", [Mode.DIFFERENCE, Mode.BEST])
+@pytest.mark.parametrize("mode", [Mode.SYMBOLIC, Mode.DIFFERENCE, Mode.BEST])
 @pytest.mark.parametrize("model", list(InputModel))
 @pytest.mark.parametrize("seed", range(15))
 def test_the_form_holds_on_boxes(seed: int, model: InputModel, mode: Mode) -> None:
@@ -82,7 +82,7 @@ def test_without_any_slack_a_form_is_wrong_on_points(monkeypatch: pytest.MonkeyP
 
 def _without_input_error(form: Any, inputs: Any) -> Any:
     rows, constant = form.h * inputs.scale, form.constant
-    return (rows if inputs.drift is None else rows + form.delta * inputs.drift), constant
+    return rows + form.delta * np.broadcast_to(inputs.drift, inputs.x.lower.shape)[:, None, :], constant
 
 
 FAULTS: dict[str, dict[str, Any]] = {
