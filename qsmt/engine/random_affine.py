@@ -1,6 +1,7 @@
-"""Small problems whose integer network is quantized as ONNX and TFLite do it: scales, zero points, any kind.
+"""Random small problems whose integer network is quantized as ONNX and TFLite do it: scales, zero points, any kind.
 
-Scales have few digits, so that no two differences are closer than solvers can tell apart.
+Scales have few digits, so that no two differences are closer than solvers can tell apart. The kinds' multipliers are
+those of the runtimes' own rules for such scales.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ BITS = 4
 FINER = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Form:
     """How the layers of a problem are requantized."""
 
@@ -43,6 +44,7 @@ FORMS = [
     Form("double_away", per_channel=True),
     Form("f32mul", adds=True),
 ]
+"""All that every encoding can express."""
 
 
 def kind_of(name: str, ratio: Fraction) -> RequantKind:
