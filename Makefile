@@ -14,7 +14,7 @@ FITNESS := import sys, importlib.util as u; \
   else "cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)" if bare else None)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-without-gurobi lint type bench bench-dra bench-int8 bench-engine bench-scaling bench-vnnlib clean
+.PHONY: help venv demo test quick test-without-gurobi lint type bench bench-dra bench-int8 bench-engine bench-scaling bench-vnnlib bench-tune clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9%-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -78,7 +78,8 @@ bench-engine: $(STAMP) ## the search: two processes against one, enumeration aga
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.engine
 
 bench-vnnlib: $(STAMP) ## VNN-LIB files: ACAS Xu in floats and in 8 to 16 bits, cart pole, lunar lander (hours)
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.vnnlib
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.vnnlib_pairs --write benchmarks/results/vnnlib-pairs.md
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.vnnlib --write benchmarks/results/vnnlib.md
 
 bench-int8: $(STAMP) ## files quantized by onnxruntime: bounds proved, broken and tightest; a million inputs bit by bit
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.int8
@@ -88,7 +89,10 @@ bench-int8: $(STAMP) ## files quantized by onnxruntime: bounds proved, broken an
 bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (25 minutes)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md
 
-bench-%: $(STAMP) ## one family: bench-pendulum, bench-exact, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist, bench-tune
+bench-tune: $(STAMP) ## the fewest bits per layer of public controllers, each result proved again (half an hour)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.tune --write benchmarks/results/tune.md
+
+bench-%: $(STAMP) ## one family: bench-pendulum, bench-exact, bench-acas, bench-properties, bench-pairs, bench-arch, bench-mnist
 	@$(BIN)/python -m benchmarks.run $*
 
 clean: ## remove .venv and everything that was built or cached

@@ -67,6 +67,12 @@ class RealTensor:
     def shape(self) -> tuple[int, ...]:
         return self.nearest.shape
 
+    @property
+    def is_zero(self) -> bool:
+        """Are all the numbers zero?"""
+        numbers = self.nearest if self.rationals is None else self.rationals
+        return not numbers.any()
+
     @cached_property
     def fractions(self) -> ExactArray:
         """The numbers as `Fraction`s."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -71,11 +72,18 @@ def command(
         raise InputError("is that of one problem, and several are given", where="--checkpoint")
     reports = _decided(sources, options, quiet=quiet, verbose=verbose)
     emit_all(reports, form=chosen, as_json=json, file=output)
+    if len(reports) < len(sources):
+        sys.stderr.write(f"qsmt: {len(reports)} of {len(sources)} problems are decided\n")
+        raise KeyboardInterrupt
     raise typer.Exit(exit_code(worst(r.verdict for r in reports if r.verdict is not None)))
 
 
 def _decided(sources: Sequence[Source], options: Options, *, quiet: bool, verbose: bool) -> list[Report]:
-    """One report per problem; all problems are read before any is worked on."""
+    """One report per problem; all problems are read before any is worked on. ^C ends it with those that are finished.
+
+    Raises:
+        KeyboardInterrupt: none is finished.
+    """
     from qsmt.cli.progress import watcher
     from qsmt.engine.check import check_all
     from qsmt.engine.source import notes
@@ -84,10 +92,14 @@ def _decided(sources: Sequence[Source], options: Options, *, quiet: bool, verbos
     loaded = [source.load() for source in sources]
     reports = []
     with watcher(quiet=quiet, verbose=verbose) as watch:
-        for source, found in zip(sources, loaded, strict=True):
-            index, result = check_all([part.problem for part in found.parts], options, watch)
-            origin, part = source.as_json(), found.decided(index, result.verdict)
-            origin |= {"part": index} if index else {}
-            report = Report.of_check(result, source=origin, notes=notes(found), part=part)
-            reports.append(replace(report, title=str(source.files[0])))
+        try:
+            for source, found in zip(sources, loaded, strict=True):
+                index, result = check_all([part.problem for part in found.parts], options, watch)
+                origin, part = source.as_json(), found.decided(index, result.verdict)
+                origin |= {"part": index} if index else {}
+                report = Report.of_check(result, source=origin, notes=notes(found), part=part)
+                reports.append(replace(report, title=str(source.files[0])))
+        except KeyboardInterrupt:
+            if not reports:
+                raise
     return reports

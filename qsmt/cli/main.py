@@ -71,7 +71,7 @@ def _root(
     if version:
         from importlib.metadata import version as version_of
 
-        sys.stdout.write(f"qsmt {version_of('qsmt')}\n")
+        sys.stdout.write(f"{version_of('qsmt')}\n")
         raise typer.Exit
     if name:
         sys.stdout.write("qsmt\n")

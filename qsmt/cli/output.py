@@ -141,6 +141,18 @@ def write_whole(file: Path, content: str | bytes) -> None:
         raise InputError(f"cannot be written: {error.strerror}", where=file) from None
 
 
+def make_folder(folder: Path) -> None:
+    """The folder, if it is not there yet.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be made: {error.strerror}", where=folder) from None
+
+
 def _write_beside(target: Path, content: bytes) -> None:
     scratch = target.with_name(f".qsmt-{secrets.token_hex(8)}")
     try:

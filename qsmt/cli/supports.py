@@ -43,6 +43,10 @@ def command(
         bool, _flag("optimised-disjunctive-reasoning", "true or false.")
     ] = False,
     serialise_assignments: Annotated[bool, _flag("serialise-assignments", "true or false.")] = False,
+    unsat_proofs: Annotated[bool, _flag("unsat-proofs", "true or false.")] = False,
+    onnx_operators_unsat_proofs: Annotated[
+        bool, _flag("onnx-operators-unsat-proofs", "Of proofs, one a line.")
+    ] = False,
 ) -> None:
     """Say what of the VNN-LIB standard is supported: exactly one capability.
 

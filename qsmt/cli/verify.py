@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qsmt.cli.output import show
+from qsmt.cli.output import make_folder, show, write_whole
 from qsmt.errors import InputError
 
 NO_LIMIT_S = 30 * 86400.0
@@ -26,7 +26,13 @@ def command(
         int | None, typer.Option(min=0, metavar="SECONDS", help="Answer timed-out after this long.")
     ] = None,
     serialise_assignments: Annotated[
-        Path | None, typer.Option("--serialise-assignments", "--assignments", metavar="FOLDER", hidden=True)
+        Path | None,
+        typer.Option(
+            "--serialise-assignments",
+            "--assignments",
+            metavar="FOLDER",
+            help="After sat, write each variable to FOLDER/NAME.pb, an ONNX tensor, instead of printing it.",
+        ),
     ] = None,
     bits: Annotated[
         int | None, typer.Option(help="Ask about the network quantized to this many bits, not the float one.")
@@ -45,18 +51,21 @@ def command(
     from qsmt.cli.progress import watcher
     from qsmt.engine.plan import Options
     from qsmt.engine.vnnlib import answer, load_question
-    from qsmt.report.vnnlib import render
+    from qsmt.report.vnnlib import render, serialised
 
-    if serialise_assignments is not None:
-        hint = "leave it out: assignments are printed"
-        raise InputError("is not supported", where="--serialise-assignments", hint=hint)
     question = load_question(query, _files(network or []), bits=bits)
+    if serialise_assignments is not None:
+        make_folder(serialise_assignments)
     seconds = NO_LIMIT_S if timeout is None else max(float(timeout), 0.001)
     with watcher(quiet=quiet, verbose=verbose) as watch:
         found = answer(question, Options(timeout_s=seconds, jobs=jobs, seed=seed), watch)
-    show(render(question.file, found))
-    if found.reason is not None:
-        sys.stderr.write(f"qsmt: {found.reason}\n")
+    if serialise_assignments is not None:
+        for name, content in serialised(question.file, found).items():
+            write_whole(serialise_assignments / name, content)
+    show(render(question.file, found, assignment=serialise_assignments is None))
+    for said in (found.reason, question.assumption):
+        if said is not None:
+            sys.stderr.write(f"qsmt: {said}\n")
 
 
 def _files(given: list[str]) -> dict[str, Path]:

@@ -44,6 +44,11 @@ class Approximation:
     nearest: FloatArray
     radius: FloatArray
 
+    @property
+    def is_zero(self) -> bool:
+        """Are all the numbers zero, exactly?"""
+        return not (self.nearest.any() or self.radius.any())
+
     def minus(self, other: Approximation) -> Approximation:
         """The difference; its rounding error is a double too, so that an exact one has radius zero."""
         difference, error = two_sum(self.nearest, -other.nearest)
@@ -115,6 +120,7 @@ class AffineMap:
     has_residue: bool
     bias: FloatArray  # (m,)
     offset: FloatArray  # (m,)
+    is_zero: bool  # the map to zero, exactly
     reach: tuple[float, float] | None = None  # of integers: the largest row sum of |W|, the largest |b|
 
     @property
@@ -124,6 +130,9 @@ class AffineMap:
 
     def image(self, x: Interval) -> Interval:
         """Bounds of W x + b."""
+        if self.is_zero:
+            zero = np.zeros((*x.lower.shape[:-1], len(self.bias)))
+            return Interval(zero, zero)
         if self._is_exact_on(x):
             return self._exact_image(x)
         center = 0.5 * x.lower + 0.5 * x.upper
@@ -155,8 +164,9 @@ def affine_map(weight: Approximation, bias: Approximation | None = None) -> Affi
     """The map with this weight; without a bias, the linear map."""
     m, n = weight.nearest.shape
     zero = np.zeros(m)
-    offset = (n + 1) * SMALLEST + zero
-    if bias is not None:
+    is_zero = weight.is_zero and (bias is None or bias.is_zero)
+    offset = zero if is_zero else (n + 1) * SMALLEST + zero
+    if bias is not None and not is_zero:
         offset = inflate(gamma(n + 1) * np.abs(bias.nearest) + bias.radius + offset, 4)
     relative, residue = _relative_error(weight)
     return AffineMap(
@@ -169,6 +179,7 @@ def affine_map(weight: Approximation, bias: Approximation | None = None) -> Affi
         has_residue=bool(residue.any()),
         bias=frozen(zero if bias is None else bias.nearest),
         offset=frozen(offset),
+        is_zero=is_zero,
     )
 
 

@@ -170,6 +170,12 @@ def form(
 
     h is the last of the layers `below` and bounded by `read`. All neurons, or the chosen ones.
     """
+    if linear.is_zero:
+        count, first = (
+            2 * len(linear.bias if neurons is None else neurons),
+            below[0].linear if below else linear,
+        )
+        return Form(np.zeros((1, count, first.weight.shape[1])), np.zeros((1, count)))
     error = form_error(linear, _magnitude(read), np.zeros(len(linear.weight)))
     rows, bias = linear.mirrored, linear.bias
     if neurons is not None and len(neurons) < len(bias):

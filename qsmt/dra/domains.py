@@ -53,8 +53,8 @@ def symbolic(trace: Trace, known: Pre) -> Pre:
     theirs = deeppoly.form(layer.real, trace.relaxed_quantized(), trace.quantized_read(i), trace.varying)
     values = _bounds(deeppoly.greatest(theirs, trace.quantized_read(0)), trace)
     known = known.meet_quantized(values, unit=side.pre_unit, integral=side.is_integer)
-    difference = greatest(*over_x(_subtracted(theirs, ours, trace.varying), trace.inputs), trace.inputs)
-    return known.meet_difference(_bounds(difference, trace))
+    trace.form = over_x(_subtracted(theirs, ours, trace.varying), trace.inputs)
+    return known.meet_difference(_bounds(greatest(*trace.form, trace.inputs), trace))
 
 
 def joint(trace: Trace, known: Pre) -> Pre:

@@ -25,9 +25,12 @@ CAPABILITIES: Mapping[str, Callable[[], tuple[str, ...]]] = {
     "hidden-node-theories": lambda: ("NH",),
     "multiple-input-output-theories": lambda: ("SIO",),
     "multiple-network-theories": lambda: ("SNET", "MNET", "MENET", "MINET"),
-    "multiple-node-comparison-theories": lambda: ("SNC", "MNC"),
-    "arithmetic-complexity-theories": lambda: ("BND", "OUTC", "LIN"),
+    "multiple-node-comparison-theories": lambda: ("SNC",),
+    "arithmetic-complexity-theories": lambda: ("BND", "OUTC"),
     "optimised-disjunctive-reasoning": lambda: ("false",),
-    "serialise-assignments": lambda: ("false",),
+    "serialise-assignments": lambda: ("true",),
+    "unsat-proofs": lambda: ("false",),
+    "onnx-operators-unsat-proofs": lambda: (),
 }
-"""Real arithmetic only: a query that declares a float type is refused, for floats round and qsmt does not."""
+"""Only what is supported in full: linear inequalities are read of outputs, not of inputs, so LIN is not; no inequality
+of inputs with outputs of one network is, so MNC is not. Floats round and qsmt does not, so no float type is."""

@@ -21,7 +21,15 @@ from qsmt.errors import MalformedProblem
 from qsmt.frontend.align import aligned
 from qsmt.frontend.base import load_network
 from qsmt.frontend.fixed_point import ActivationRanges, QuantizationReport, quantize
-from qsmt.frontend.flags import Box, codes_within, parse_bound, parse_box, scheme_of_bits
+from qsmt.frontend.flags import (
+    Box,
+    codes_within,
+    parse_bound,
+    parse_box,
+    parse_center,
+    parse_radius,
+    scheme_of_bits,
+)
 from qsmt.frontend.formats import AUTO, FixedPointScheme, FormatSpec, input_format
 from qsmt.frontend.problem_file import (
     Ball,
@@ -185,6 +193,37 @@ def problem_from_flags(
     claim = _claim(first, bounds)
     problem = Problem(first, other.network, other.region, other.input_scale, claim)
     return Loaded((Part(problem),), other.report, _distinct(reference, quantized or reference))
+
+
+def ball_from_flags(
+    reference: Path,
+    quantized: Path | None = None,
+    *,
+    center: str,
+    radius: str,
+    bound: str,
+    bits: int | None = None,
+    model: InputModel = InputModel.GRID,
+    runtime: str | None = None,
+) -> Loaded:
+    """The same around a centre. On a grid it is the code nearest to it, and the radius counts codes.
+
+    Raises:
+        InputError: one line with the flag, or the network file, and what is wrong there.
+    """
+    middle, most = parse_center(center), parse_radius(radius)
+    box = ",".join(f"[{v - most},{v + most}]" for v in middle)
+    loaded = problem_from_flags(
+        reference, quantized, box=box, bound=bound, bits=bits, model=model, runtime=runtime
+    )
+    part, clip = loaded.parts[0], None
+    kind = part.problem.quantized.input.type.element
+    if model is InputModel.GRID and isinstance(kind, Format):
+        middle = tuple(Fraction(min(max(round(v / kind.scale), kind.min), kind.max)) for v in middle)
+        most, clip = Fraction(int(most / kind.scale)), (Fraction(kind.min), Fraction(kind.max))
+    ball = Ball(middle, most, clip, (Fraction(0),) * len(middle), (Fraction(1),) * len(middle))
+    region = Region(model, *ball.of(most))
+    return replace(loaded, parts=(replace(part, problem=replace(part.problem, region=region)),), ball=ball)
 
 
 def _check_flags(quantized: Path | None, *, bits: int | None, runtime: str | None) -> None:

@@ -10,12 +10,14 @@ coefficients rank (smear), and the corner it points to is run; else both ends of
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from qsmt.arith.real import FloatArray
+from qsmt.claim import ErrorBound
 from qsmt.dra.analysis import analyze, joined
 from qsmt.dra.compiled import InputRelation, compile_problem
 from qsmt.dra.domain import Boxes, Mode
@@ -41,12 +43,18 @@ USUAL, THOROUGH = Mode.DIFFERENCE, Mode.BEST
 """The analyses of a search: on small boxes the usual one is as tight as any, on wide ones the thorough one, which takes
 1.7 times as long, may be many times as tight."""
 
+LONE = Mode.SYMBOLIC, Mode.DIFFERENCE
+"""The same where one of two networks is silent: nothing cancels, but planes know the steps of a rounding."""
+
 SAMPLED, WORTH = 16, 0.8
 """So many boxes of each batch are analysed both ways. If what exceeds the limits comes down to this share, the others
 are analysed thoroughly too."""
 
 MAX_PROBED = 48
 """With more free coordinates than this, only the whole region is probed at both ends of each."""
+
+PROBES = 14
+"""Random points of each box that are run too where the claim is a constraint, which a few small places may break."""
 
 PROBED_VALUES = 2**19
 """Coordinates of all points that are run at once."""
@@ -61,6 +69,12 @@ class Prepared:
     @cached_property
     def interpreter(self) -> BatchInterpreter:
         return BatchInterpreter(self.problem)
+
+    @cached_property
+    def modes(self) -> tuple[Mode, Mode]:
+        """The usual analysis of this problem, and the thorough one."""
+        lone = self.problem.reference.is_silent or self.problem.quantized.is_silent
+        return LONE if lone else (USUAL, THOROUGH)
 
     @cached_property
     def outputs(self) -> list[int]:
@@ -123,17 +137,17 @@ class Stretch:
     limits: Interval
 
 
-def bounds_on(prepared: Prepared, boxes: Boxes, mode: Mode = USUAL) -> Facts:
-    """What an analysis proves on each box; linear forms only if every box has one."""
-    facts = analyze(prepared.problem, boxes, mode)
+def bounds_on(prepared: Prepared, boxes: Boxes, mode: Mode | None = None) -> Facts:
+    """What an analysis, by default the usual one, proves on each box; linear forms only if every box has one."""
+    facts = analyze(prepared.problem, boxes, mode or prepared.modes[0])
     complete = facts.form is not None and len(facts.form.lower) == len(boxes)
     return facts if complete else replace(facts, form=None)
 
 
 def _analysed(prepared: Prepared, request: Examination) -> Facts:
     """The same by the analysis that pays: it depends on the request alone, so that it is repeatable."""
-    few, others = request.boxes[:SAMPLED], request.boxes[SAMPLED:]
-    sample = bounds_on(prepared, few, THOROUGH)
+    (usual, thorough), few, others = prepared.modes, request.boxes[:SAMPLED], request.boxes[SAMPLED:]
+    sample = bounds_on(prepared, few, thorough)
     if not len(others):
         return sample
 
@@ -141,8 +155,8 @@ def _analysed(prepared: Prepared, request: Examination) -> Facts:
         over = _beyond(_claimed(prepared, facts), request.limits)
         return float(np.maximum(over, 0.0).sum())
 
-    pays = excess(sample) < WORTH * excess(bounds_on(prepared, few))
-    rest = bounds_on(prepared, others, THOROUGH if pays else USUAL)
+    pays = excess(sample) < WORTH * excess(bounds_on(prepared, few, usual))
+    rest = bounds_on(prepared, others, thorough if pays else usual)
     return joined([sample, rest])
 
 
@@ -218,7 +232,18 @@ def _smear(prepared: Prepared, boxes: Boxes, slopes: FloatArray, over: FloatArra
     rise = (np.abs(slopes) * (over > 0)[:, :, None]).sum(axis=1) * (boxes.upper - boxes.lower)
     worst = slopes[np.arange(len(boxes)), over.argmax(axis=1)]
     corners = np.where(worst > 0, boxes.upper, boxes.lower)
-    return rise, _seen(prepared, np.concatenate([corners, _middle(prepared, boxes)]))
+    return rise, _seen(
+        prepared, np.concatenate([corners, _middle(prepared, boxes), *_probes(prepared, boxes)])
+    )
+
+
+def _probes(prepared: Prepared, boxes: Boxes) -> Iterator[FloatArray]:
+    """Points of each box, the same ones whoever asks; none for an error bound, whose ascents get everywhere."""
+    if isinstance(prepared.problem.claim, ErrorBound):
+        return
+    for fractions in np.random.default_rng(0).random((PROBES, boxes.lower.shape[1])):
+        points = boxes.lower + fractions * (boxes.upper - boxes.lower)
+        yield np.clip(np.rint(points) if prepared.grid else points, boxes.lower, boxes.upper)
 
 
 def _beyond(bounds: Interval, limits: Interval) -> FloatArray:

@@ -23,6 +23,9 @@ OPTIMIZED_SHARE = 0.8
 """Of the time that `bound` has left, what relaxations of the whole region get where there are too many inputs
 to cut it; the search then looks for larger differences."""
 
+HUNT_SHARE = 0.3
+"""Of the time that relaxations get, what the hunt for violations gets where one process does both."""
+
 MAX_PARTS = 16
 """More open boxes than this are put to the encodings as one, their hull."""
 

@@ -27,6 +27,9 @@ AT_ONCE = 2
 LEAST_S = 0.1
 """What a solver gets at least, however little time is left."""
 
+GRACE_S = 0.3
+"""What a solver may overstay, to end by itself and say why."""
+
 STOP_AGAIN_S = 0.1
 """How long a solver that was stopped may take to notice."""
 
@@ -59,7 +62,9 @@ class Solvers:
         limits = Limits(seconds, self._options.memory_mib, seed=self._options.seed)
         arguments = (query, choice.encoding.name, choice.backend.name, limits)
         try:
-            found: QueryAnswer = self._worker(str(choice)).call(answer, arguments, timeout_s=seconds + 1)
+            found: QueryAnswer = self._worker(str(choice)).call(
+                answer, arguments, timeout_s=seconds + GRACE_S
+            )
         except CallFailed as failure:
             names, reason = (choice.encoding.name, choice.backend.name), f"{choice}: {failure}"
             found = QueryAnswer(Status.UNKNOWN, *names, 0.0, reason=reason)

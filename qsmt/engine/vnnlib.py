@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from qsmt.arith.fixed import Format
 from qsmt.engine.check import CheckResult, check_all
@@ -25,15 +28,24 @@ from qsmt.frontend.align import aligned
 from qsmt.frontend.base import load_network
 from qsmt.frontend.combined import Cases, OutputInequality
 from qsmt.frontend.flags import Box
+from qsmt.frontend.onnx import element_types
 from qsmt.frontend.vnnlib import read_query
-from qsmt.frontend.vnnlib_query import BoxCases, QueryFile, box_cases
-from qsmt.interp.replay import enclosed
+from qsmt.frontend.vnnlib_query import FLOATS, BoxCases, Declared, QueryFile, box_cases, rounded_tensors
+from qsmt.interp.replay import enclosed, replay, violated
 from qsmt.ir.network import Network
 from qsmt.problem import InputModel, Region
 from qsmt.verdict import Falsified, Verified
 
 NEARLY = 0.95
 """Who does not know after this share of his time did not have enough of it."""
+
+
+ROUND: Mapping[str, type[np.floating[Any]]] = {
+    "float16": np.float16,
+    "float32": np.float32,
+    "float64": np.float64,
+}
+"""The declared types whose numbers can be found here."""
 
 
 class Answer(StrEnum):
@@ -54,6 +66,18 @@ class Question:
     boxes: tuple[BoxCases, ...]
     parts: tuple[Part, ...]
     free: BoxCases | None  # a box with a case that holds everywhere
+
+    @property
+    def assumption(self) -> str | None:
+        """What an answer is about where the file declares types that round; None if it declares none."""
+        tensors = tuple(rounded_tensors(self.file))
+        if not tensors:
+            return None
+        names, kinds = (dict.fromkeys(getattr(t, key) for t in tensors) for key in ("name", "element"))
+        return (
+            f"{', '.join(names)}: declared {', '.join(kinds)}; the answer is about the networks in exact arithmetic, "
+            "without the rounding of their operations"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +128,7 @@ def answer(question: Question, options: Options, watch: Watch | None = None) -> 
             return Found(
                 Answer.UNKNOWN, reason="no real input of the box is read as the codes of the violation"
             )
-        return replace(_solution(question, x), result=result)
+        return replace(_solution(question, _representable(question, index, x)), result=result)
     late = time.monotonic() - begun >= NEARLY * options.timeout_s
     return Found(Answer.TIMED_OUT if late else Answer.UNKNOWN, reason=result.verdict.reason, result=result)
 
@@ -141,6 +165,30 @@ def _real_input(question: Question, index: int, x: tuple[Fraction, ...]) -> tupl
     return found if _read(problem.quantized, found) == x else None
 
 
+def _representable(question: Question, index: int, x: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+    """The witness of a part moved to numbers of the inputs' declared type, where it still is one; else as it is."""
+    element, box = question.file.networks[0].input.element, question.boxes[index]
+    if element not in ROUND:
+        return x
+    pairs = zip(x, box.lower, box.upper, strict=True)
+    rounded = tuple(_nearest_within(v, (low, high), ROUND[element]) for v, low, high in pairs)
+    problem = question.parts[index].problem
+    if problem.region.model is InputModel.GRID:
+        same = _read(problem.quantized, rounded) == _read(problem.quantized, x)
+        return rounded if same else x
+    inside = problem.region.contains(rounded)
+    return rounded if inside and violated(problem, replay(problem, [rounded])[0]) is not None else x
+
+
+def _nearest_within(v: Fraction, ends: tuple[Fraction, Fraction], kind: type[np.floating[Any]]) -> Fraction:
+    """A number of the type near v, between the ends if one is."""
+    with np.errstate(over="ignore"):
+        near = kind(float(v))
+        candidates = near, np.nextafter(near, kind(-np.inf)), np.nextafter(near, kind(np.inf))
+    found = [Fraction(float(n)) for n in candidates if np.isfinite(n)]
+    return next((n for n in found if ends[0] <= n <= ends[1]), v)
+
+
 # --- networks -----------------------------------------------------------------------------------------------
 
 
@@ -162,12 +210,25 @@ def _networks(path: Path, file: QueryFile, files: Mapping[str, Path]) -> tuple[N
             )
     loaded = {name: load_network(network) for name, network in files.items()}
     found = tuple(loaded[d.equal_to or d.name] for d in file.networks)
+    for declared in file.networks:
+        _check_types(path, declared, files[declared.equal_to or declared.name])
     for declared, network in zip(file.networks, found, strict=True):
         for tensor, size in ((declared.input, network.input.size), (declared.output, network.output.size)):
             if tensor.size != size:
                 what = f"{tensor.name} has {tensor.size} elements, that of @{network.name} {size}"
                 raise MalformedProblem(what, where=path)
     return found
+
+
+def _check_types(path: Path, declared: Declared, file: Path) -> None:
+    """A declared type that rounds must be that of the ONNX file (standard, section 5.3.2)."""
+    tensors = declared.input, declared.output
+    if file.suffix.lower() != ".onnx" or all(tensor.element not in FLOATS for tensor in tensors):
+        return
+    for tensor, stored in zip(tensors, element_types(file), strict=True):
+        if tensor.element in FLOATS and stored not in (tensor.element, "undefined"):
+            what = f"{tensor.name} is declared {tensor.element}, that of {file.name} is {stored}"
+            raise MalformedProblem(what, where=path, hint="declare what the file has, or real")
 
 
 def _parts(

@@ -91,6 +91,41 @@ def parse_box(text: str) -> Box:
     return _BoxParser(text).box()
 
 
+def parse_center(text: str) -> tuple[Fraction, ...]:
+    """`0,0.5`, one number per input; `0^4` stands for four.
+
+    Raises:
+        MalformedProblem: when it is something else.
+    """
+    found: list[Fraction] = []
+    for part in text.split(","):
+        number, mark, count = part.strip().partition("^")
+        times = int(count) if re.fullmatch("[0-9]{1,7}", count) else 0 if mark else 1
+        try:
+            value = exact_number(number.strip())
+        except ValueError as error:
+            raise MalformedProblem(str(error), where="--center", hint='write "0,0.5" or "0^4"') from None
+        if not 1 <= times <= MAX_INPUTS - len(found):
+            raise MalformedProblem(f"repeats {number} no or too many times", where="--center")
+        found += [value] * times
+    return tuple(found)
+
+
+def parse_radius(text: str) -> Fraction:
+    """The largest radius that is tried.
+
+    Raises:
+        MalformedProblem: when it is no number, or not positive.
+    """
+    try:
+        radius = exact_number(text)
+    except ValueError as error:
+        raise MalformedProblem(str(error), where="--radius", hint="write 0.25 or 1/4") from None
+    if radius <= 0:
+        raise MalformedProblem("is not positive", where="--radius")
+    return radius
+
+
 class _BoxParser:
     """A recursive-descent parser, one method per construct."""
 

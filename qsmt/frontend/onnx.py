@@ -31,6 +31,13 @@ class OnnxFrontend:
         return read_model(read_file(path), path, runtime=runtime)
 
 
+def element_types(path: Path) -> tuple[str, str]:
+    """The element types of the input and of the output of an ONNX file that could be loaded."""
+    from qsmt.frontend.onnx_model import stored_types
+
+    return stored_types(read_file(path))
+
+
 def operators() -> tuple[str, ...]:
     """The names of the operators that are read."""
     from qsmt.frontend.onnx_model import OPERATORS

@@ -16,7 +16,7 @@ from qsmt.frontend.onnx_ops import COMPUTING
 from qsmt.frontend.onnx_quantized import read_quantized
 from qsmt.frontend.onnx_rules import Call, Operators, Tensor, is_quantized
 from qsmt.frontend.onnx_shape_ops import MOVING
-from qsmt.frontend.onnx_tensor import quoted, read_constant
+from qsmt.frontend.onnx_tensor import quoted, read_constant, type_name
 from qsmt.frontend.onnx_windows import WINDOWED
 from qsmt.frontend.runtimes import Runtime
 from qsmt.ir.network import Network
@@ -38,6 +38,21 @@ def read_model(content: bytes, path: Path, *, runtime: Runtime | None = None) ->
     if any(is_quantized(node) for node in graph.nodes):
         return read_quantized(graph, runtime or Runtime.ONNXRUNTIME)
     return _Evaluation(graph).network()
+
+
+def stored_types(content: bytes) -> tuple[str, str]:
+    """The element types of a model's input and output, by ONNX's names; the model is one that can be read.
+
+    "undefined" where the model does not say it.
+    """
+    graph = ModelProto.FromString(content).graph
+    parameters = {tensor.name for tensor in graph.initializer}
+    source = next(value for value in graph.input if value.name not in parameters)
+    first, last = (type_name(v.type.tensor_type.elem_type) for v in (source, graph.output[0]))
+    return _LONG_NAMES.get(first, first), _LONG_NAMES.get(last, last)
+
+
+_LONG_NAMES = {"float": "float32", "double": "float64"}
 
 
 class _Evaluation:

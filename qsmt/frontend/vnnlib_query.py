@@ -97,6 +97,13 @@ def comparison(left: Linear, sign: str, right: Linear) -> Formula:
     return Either((Atom(more, strict=True), Atom(less, strict=True)))
 
 
+REAL = "real"
+"""The element type whose arithmetic is exact: what qsmt analyses, whatever is declared (ADR 12)."""
+
+FLOATS = ("float16", "float32", "float64", "bfloat16")
+"""ONNX's names of the types that round."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """A declared input or output: its type and shape as the file has them."""
@@ -318,8 +325,7 @@ def _box(
     return tuple(ends.lower[i] for i in range(size)), tuple(ends.upper[i] for i in range(size))
 
 
-def tensors(query: QueryFile) -> Iterator[Tensor]:
-    """All declared tensors, in the order of the file."""
+def rounded_tensors(query: QueryFile) -> Iterator[Tensor]:
+    """The declared tensors of a type that rounds, in the order of the file."""
     for network in query.networks:
-        yield network.input
-        yield network.output
+        yield from (tensor for tensor in (network.input, network.output) if tensor.element in FLOATS)

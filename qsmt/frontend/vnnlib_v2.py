@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from qsmt.errors import InputError, MalformedProblem
 from qsmt.frontend.exact_number import exact_number
 from qsmt.frontend.vnnlib_query import (
+    FLOATS,
+    REAL,
     Both,
     Declared,
     Either,
@@ -25,9 +27,6 @@ from qsmt.frontend.vnnlib_query import (
 
 if TYPE_CHECKING:
     import vnnlib
-
-REAL = "real"
-"""The element type whose arithmetic is exact: what qsmt analyses."""
 
 _SIGNS = {
     "LessThan": "<",
@@ -74,9 +73,9 @@ def _network(network: vnnlib.Network) -> Declared:
         )
     tensors = (_tensor(network.inputs[0]), _tensor(network.outputs[0]))
     for tensor in tensors:
-        if tensor.element != REAL:
-            what = f"{tensor.name} is declared {tensor.element}; qsmt is sound for real arithmetic only"
-            raise MalformedProblem(what, hint="declare every variable real to consent to that")
+        if tensor.element not in (REAL, *FLOATS):
+            what = f"{tensor.name} is declared {tensor.element}, and qsmt relates real numbers"
+            raise MalformedProblem(what, hint=f"declare it real or one of {', '.join(FLOATS)}")
     return Declared(network.name, *tensors, network.equal_to or None)
 
 

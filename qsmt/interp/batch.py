@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -88,14 +89,14 @@ class BatchInterpreter:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._reference = [REAL_RULES[type(op)](op) for op in problem.reference.ops]
+        self._reference = _real_side(problem.reference)
         self._quantized = _quantized_side(problem)
 
     def run(self, points: FloatArray) -> Differences:
         """Evaluate `points` (points, n), the coordinates of x; under `grid` they are integers."""
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = _scaled_input(points, self._problem.input_scale)
-            reference = _through(self._reference, scaled)
+            reference = self._reference(scaled)
             codes = self._quantized(points, scaled)
             difference = codes.values - reference.values
             rounding = UNIT_ROUNDOFF * _largest(difference)
@@ -105,10 +106,19 @@ class BatchInterpreter:
         return Differences(reference.values, codes.values, difference, np.where(known, radius, np.inf))
 
 
-def _through(steps: list[Step], value: Enclosure) -> Enclosure:
-    for step in steps:
-        value = step(value)
-    return value
+def _real_side(network: Network) -> Step:
+    """From a real network's input to its output; zeros of a network that puts out nothing else are not computed."""
+    if network.is_silent:
+        zero = np.zeros(network.output.size)
+        return lambda x: Enclosure(np.zeros((len(x.values), len(zero))), zero)
+    steps = [REAL_RULES[type(op)](op) for op in network.ops]
+
+    def through(value: Enclosure) -> Enclosure:
+        for step in steps:
+            value = step(value)
+        return value
+
+    return through
 
 
 def _scaled_input(points: FloatArray, scale: Fraction) -> Enclosure:
@@ -214,38 +224,68 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
     """From (x, scaled x) to the quantized network's output values."""
     network = problem.quantized
     if network.is_real:
-        steps = [REAL_RULES[type(op)](op) for op in network.ops]
-        return lambda _, scaled: _through(steps, scaled)
+        through = _real_side(network)
+        return lambda _, scaled: through(scaled)
     if not network.is_exact:
         return _hull_side(problem)
-    bits = max(_bits(op) for op in network.ops if isinstance(op, Affine | Requantize))
+    sums = _output_sums(network)
+    exact_ops, finish = (network.ops[:-1], sums) if sums else (network.ops, partial(values_of_codes, network))
+    read = network.ops[-1].x.type.element
+    bits = (
+        max(bits_of_sums(op) for op in exact_ops if isinstance(op, Affine | Requantize)) if exact_ops else 0
+    )
+    bits = max(bits, read.bits + 1 if isinstance(read, Format) else 0)
     precision = next((kind for kind, limit in EXACT_BITS if bits <= limit), None)
     if precision is None:
         return lambda points, _: _exact_side(problem, points)
-    code_steps = [CODE_RULES[type(op)](op, precision) for op in network.ops]
+    code_steps = [CODE_RULES[type(op)](op, precision) for op in exact_ops]
 
     def side(points: FloatArray, _: Enclosure) -> Enclosure:
-        codes = _input_codes(problem, points).astype(precision, copy=False)
+        codes = input_codes(problem, points).astype(precision, copy=False)
         for step in code_steps:
             codes = step(codes)
-        return _values(network, codes.astype(np.float64, copy=False))
+        return finish(codes.astype(np.float64, copy=False))
 
     return side
+
+
+def _output_sums(network: Network) -> Callable[[FloatArray], Enclosure] | None:
+    """The last op on exact codes, if it is one whose sums no double holds: nothing is rounded to a code behind
+    it, so it may be off by a radius. None if it need not.
+    """
+    op = network.ops[-1]
+    if not isinstance(op, Affine) or bits_of_sums(op) <= EXACT_BITS[-1][1]:
+        return None
+    kind, x = op.out.type.element, op.x.type.element
+    assert isinstance(kind, Accumulator) and isinstance(x, Format)
+    largest = max(abs(x.min), x.max)
+    if kind.overflow is AccumulatorOverflow.WRAP or largest > 2 ** EXACT_BITS[-1][1]:
+        return None
+    weight, bias = (part.astype(np.float64) for part in op.integers)
+    size = np.abs(weight).sum(axis=1) * float(largest) + np.abs(bias)
+    error = inflate(gamma(weight.shape[1] + 3) * size, weight.shape[1] + 8)
+    transposed, scale = np.ascontiguousarray(weight.T), float_up(kind.scale)
+
+    def sums(codes: FloatArray) -> Enclosure:
+        found = values_of_codes(network, codes @ transposed + bias)
+        return Enclosure(found.values, inflate(found.radius + error * scale, 4))
+
+    return sums
 
 
 def _hull_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclosure]:
     """Both ends of what the codes can be, exactly; the radius is the largest of the batch."""
     network = problem.quantized
-    if max(_bits(op) for op in network.ops if isinstance(op, Affine | Requantize)) > EXACT_BITS[-1][1]:
+    if max(bits_of_sums(op) for op in network.ops if isinstance(op, Affine | Requantize)) > EXACT_BITS[-1][1]:
         return lambda points, _: _exact_side(problem, points)
     steps = [bounds_step(op) for op in network.ops]
 
     def side(points: FloatArray, _: Enclosure) -> Enclosure:
-        low: Codes = _input_codes(problem, points)
+        low: Codes = input_codes(problem, points)
         high = low
         for step in steps:
             low, high = step(low, high)
-        found = _values(network, (low + high) / 2)
+        found = values_of_codes(network, (low + high) / 2)
         kind = network.output.type.element
         assert not isinstance(kind, Real)
         half = _largest(high - low) / 2 * float_up(kind.scale)
@@ -283,7 +323,7 @@ def bounds_step(op: Op) -> Callable[[Codes, Codes], tuple[Codes, Codes]]:
     return lambda low, high: (step(low.copy()), step(high.copy()))
 
 
-def _bits(op: Affine | Requantize) -> int:
+def bits_of_sums(op: Affine | Requantize) -> int:
     """How many bits hold every operand, product and partial sum, in any order, and every result."""
     if isinstance(op, Requantize):
         return op.target.bits + 1
@@ -310,7 +350,7 @@ def _exact_side(problem: Problem, points: FloatArray) -> Enclosure:
     return Enclosure(values, radius)
 
 
-def _input_codes(problem: Problem, points: FloatArray) -> FloatArray:
+def input_codes(problem: Problem, points: FloatArray) -> FloatArray:
     """The input codes; a tie of the input quantizer that doubles cannot tell is decided exactly."""
     kind = problem.quantized.input.type.element
     if problem.region.model is InputModel.GRID or not isinstance(kind, Format):
@@ -328,7 +368,7 @@ def _input_codes(problem: Problem, points: FloatArray) -> FloatArray:
     return codes
 
 
-def _values(network: Network, codes: FloatArray) -> Enclosure:
+def values_of_codes(network: Network, codes: FloatArray) -> Enclosure:
     kind = network.output.type.element
     assert not isinstance(kind, Real), f"@{network.name} is not an integer network"
     scale = kind.scale

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qsmt.arith.runtime_kinds import Hull
-from qsmt.ir.ops import Affine, Const, Op, Requantize, Value
+from qsmt.ir.ops import Affine, Const, Op, Relu, Requantize, Value
 from qsmt.ir.types import Real
 
 
@@ -36,6 +36,15 @@ class Network:
         """Is it known what every op computes? Of hulls it is not."""
         ops = (op for op in self.ops if isinstance(op, Requantize))
         return not any(isinstance(kind, Hull) for op in ops for kind in op.runtime_kinds)
+
+    @property
+    def is_silent(self) -> bool:
+        """Is it a real network whose parameters are all zero, so that it puts out zeros whatever it reads?"""
+        return (
+            self.is_real
+            and all(isinstance(op, Affine | Relu) for op in self.ops)
+            and all(constant.reals.is_zero for constant in self.constants)
+        )
 
     @property
     def constants(self) -> Iterator[Const]:

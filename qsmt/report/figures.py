@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from qsmt.claim import OutputConstraint
 from qsmt.engine.investigation import OutputRange, Stage
 from qsmt.facts import Facts, Stability
 from qsmt.problem import Problem
@@ -57,8 +58,10 @@ WIDTH, ROW, FRAME = 9.5, 0.3, 0.75
 
 
 def outputs(problem: Problem, found: Sequence[OutputRange]) -> str:
-    """Certified and witnessed difference of every output, and the bounds that are claimed."""
-    shown = found[:SHOWN]
+    """Certified and witnessed difference of every output, and the bounds that are claimed; of a constraint, by how
+    much each case holds.
+    """
+    shown, is_constraint = found[:SHOWN], isinstance(problem.claim, OutputConstraint)
 
     def draw(axes: Axes) -> None:
         for row, output in enumerate(shown):
@@ -74,10 +77,10 @@ def outputs(problem: Problem, found: Sequence[OutputRange]) -> str:
                     (row - 0.4, row + 0.4, np.nan, row - 0.4, row + 0.4),
                     color=LIMIT,
                     lw=1.4,
-                    label="claimed bound",
+                    label="allowed" if is_constraint else "claimed bound",
                 )
-        _rows(axes, [f"output {output.index}" for output in shown])
-        axes.set_xlabel("quantized − reference")
+        _rows(axes, [f"{'case' if is_constraint else 'output'} {output.index}" for output in shown])
+        axes.set_xlabel("what the case has to spare" if is_constraint else "quantized − reference")
 
     return _svg(draw, rows=len(shown), salt=f"outputs {problem.sha256}")
 

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from qsmt.arith.fixed import Format
+from qsmt.claim import OutputConstraint
 from qsmt.engine.analyze import layer_rows
 from qsmt.report import figures, text
 from qsmt.report.decimal import exact, lower, near, upper
@@ -23,6 +24,21 @@ from qsmt.verdict import Falsified, Verified
 
 SHOWN = 200
 """Rows of a table, or numbers of a vector, that are shown."""
+
+
+MEASURED: Mapping[bool, Mapping[str, Any]] = {
+    False: {
+        "title": "Outputs",
+        "columns": ("output", "certified difference", "witnessed difference", "claimed bound"),
+        "figure": "certified and witnessed difference per output",
+    },
+    True: {
+        "title": "Cases that may not happen",
+        "columns": ("case", "certified to spare", "witnessed", "allowed"),
+        "figure": "by how much each case can hold, and is seen to hold",
+    },
+}
+"""What the table and the figure of an error bound are called, and of a constraint."""
 
 
 def render(reports: Sequence[Report]) -> str:
@@ -54,6 +70,7 @@ def _section(number: int, report: Report) -> dict[str, Any]:
         "seconds": f"{report.seconds:.2f}",
         "trust": _trust(report),
         "witness": _witness(report),
+        "measured": MEASURED[isinstance(report.problem.claim, OutputConstraint)],
         "outputs": [_output(report, i) for i in range(min(len(report.outputs), SHOWN))],
         "hidden_outputs": max(len(report.outputs) - SHOWN, 0),
         "layers": [_layer(layer) for layer in layers],
@@ -113,7 +130,10 @@ def _output(report: Report, number: int) -> tuple[str, str, str, str]:
     found = report.outputs[number]
     certified = f"[{lower(found.certified[0])}, {upper(found.certified[1])}]"
     reached = "" if found.witnessed is None else f"[{', '.join(map(near, found.reached))}]"
-    return str(found.index), certified, reached, exact(report.problem.claim.of(found.index))
+    claim, bound = report.problem.claim, exact(report.problem.claim.of(found.index))
+    if isinstance(claim, OutputConstraint):
+        bound = f"{'≤' if claim.is_strict(found.index) else '<'} {bound}"
+    return str(found.index), certified, reached, bound
 
 
 def _layer(layer: Mapping[str, Any]) -> list[str]:

@@ -10,17 +10,29 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 
 from qsmt.engine.vnnlib import Answer, Found
+from qsmt.frontend.onnx_assignment import tensor_bytes
 from qsmt.frontend.vnnlib_query import QueryFile, Tensor
 
 MAX_DIGITS = 1200
 
 
-def render(file: QueryFile, found: Found) -> str:
-    """The first line, and the assignment behind `sat`."""
+def render(file: QueryFile, found: Found, *, assignment: bool = True) -> str:
+    """The first line, and the assignment behind `sat` if it is wanted."""
     lines = [found.answer.value]
-    if found.answer is Answer.SAT and found.inputs is not None:
+    if assignment and found.answer is Answer.SAT and found.inputs is not None:
         lines += _pairs(found) if file.version == 1 else _blocks(file, found)
     return "".join(f"{line}\n" for line in lines)
+
+
+def serialised(file: QueryFile, found: Found) -> dict[str, bytes]:
+    """Each variable of the assignment by file name, as a serialised ONNX tensor of the declared type and shape."""
+    if found.inputs is None:
+        return {}
+    made = dict[str, bytes]()
+    for network, outputs in zip(file.networks, found.outputs, strict=True):
+        for tensor, values in ((network.input, found.inputs), (network.output, outputs)):
+            made[f"{tensor.name}.pb"] = tensor_bytes(tensor, values)
+    return made
 
 
 def _blocks(file: QueryFile, found: Found) -> Iterator[str]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 
+from qsmt.engine.check import CheckResult
 from qsmt.frontend.base import load_network
 from qsmt.interp import reference
 from tests.support.command import qsmt
+from tests.support.onnx_models import model, node
 from tests.support.problem_files import BOUND, ENDS, VALID_PROBLEM, write_valid_networks
 
 F = Fraction
@@ -29,6 +35,14 @@ TWO = """\
 (assert (and (>= X[0,0] -1.0) (<= X[0,0] 1.0) (>= X[0,1] 0.0) (<= X[0,1] 0.3)))
 (assert (and (== X[0,0] V[0,0]) (== V[0,1] X[0,1])))
 (assert (or (> (- Y[0] W[0]) {limit}) (> (- W[0] Y[0]) {limit})))
+"""
+
+
+ONE_TYPED = """\
+(vnnlib-version <2.0>)
+(declare-network f (declare-input X real [1,2]) (declare-output Y real [1,2]))
+(assert (and (>= X[0,0] -1.0) (<= X[0,0] 1.0) (>= X[0,1] 0.0) (<= X[0,1] 0.3)))
+(assert (>= Y[0,0] 1.5))
 """
 
 
@@ -146,7 +160,10 @@ def test_time_that_is_up(folder: Path, capsys: Capture, monkeypatch: pytest.Monk
         (("--network", "f=wide.qir"), "X has 2 elements, that of"),
         (("--network", "f=none.onnx"), "none.onnx"),
         (("--network", "f=quantized.qir", "--bits", 8), "is quantized already"),
-        (("--network", "f=reference.qir", "--serialise-assignments", "x"), "is not supported"),
+        (
+            ("--network", "f=reference.qir", "--serialise-assignments", "reference.qir"),
+            "cannot be made: File",
+        ),
     ],
 )
 def test_bad_usage_is_one_line(arguments: tuple[str, ...], said: str, folder: Path, capsys: Capture) -> None:
@@ -161,10 +178,12 @@ def test_supports_answers_every_capability(capsys: Capture) -> None:
         "hidden-node-theories": {"NH"},
         "multiple-input-output-theories": {"SIO"},
         "multiple-network-theories": {"SNET", "MNET", "MENET", "MINET"},
-        "multiple-node-comparison-theories": {"SNC", "MNC"},
-        "arithmetic-complexity-theories": {"BND", "OUTC", "LIN"},
+        "multiple-node-comparison-theories": {"SNC"},
+        "arithmetic-complexity-theories": {"BND", "OUTC"},
         "optimised-disjunctive-reasoning": {"false"},
-        "serialise-assignments": {"false"},
+        "serialise-assignments": {"true"},
+        "unsat-proofs": {"false"},
+        "onnx-operators-unsat-proofs": set(),
     }
     for command in ("supports", "capabilities"):
         for name, expected in lists.items():
@@ -176,8 +195,56 @@ def test_supports_answers_every_capability(capsys: Capture) -> None:
     assert qsmt(capsys, "supports", "--multiple-inputs-output-theories").out == "SIO\n"
 
 
-def test_the_solver_says_its_name(capsys: Capture) -> None:
+def test_the_solver_says_its_name_and_its_version(capsys: Capture) -> None:
     assert qsmt(capsys, "--name").out == "qsmt\n"
+    assert qsmt(capsys, "--version").out == f"{metadata.version('qsmt')}\n"
+
+
+FLOATS = TWO.replace(" real ", " float32 ")
+
+
+def test_declared_floats_are_answered_and_what_is_not_covered_is_said(folder: Path, capsys: Capture) -> None:
+    """ADR 12: the answer is about exact arithmetic, and says so, on stderr; the witness is one in single precision."""
+    pairs = ("--network", "f=reference.qir", "--network", "g=quantized.qir")
+    ran = qsmt(capsys, "verify", write(folder, FLOATS.format(limit=0.5)), *pairs)
+    assert (ran.code, ran.out) == (0, "unsat\n")
+    assert ran.err.startswith("qsmt: X, Y, V, W: declared float32; the answer is about the networks in exact")
+    ran = qsmt(capsys, "verify", write(folder, FLOATS.format(limit=0.001)), *pairs)
+    lines = ran.out.splitlines()
+    assert lines[:2] == ["sat", "X float32 [1,2]"] and "exact arithmetic" in ran.err
+    assert all(F(float(np.float32(float(v)))) == F(v) for v in lines[2:4])
+    assert qsmt(capsys, "verify", write(folder, TWO.format(limit=0.5)), *pairs).err == ""
+
+
+def test_the_declared_type_must_be_that_of_the_file(folder: Path, capsys: Capture) -> None:
+    (folder / "f.onnx").write_bytes(model([node("Relu", ["x"], ["y"])], x=[1, 2]).SerializeToString())
+    text = ONE_TYPED.replace("real", "float32")
+    ran = qsmt(capsys, "verify", write(folder, text), "--network", "f=f.onnx")
+    assert ran.out == "unsat\n"
+    ran = qsmt(
+        capsys, "verify", write(folder, text.replace("X float32", "X float16")), "--network", "f=f.onnx"
+    )
+    assert ran.code == 2 and "X is declared float16, that of f.onnx is float32" in ran.err
+
+
+def test_an_assignment_is_written_as_tensors(folder: Path, capsys: Capture) -> None:
+    """The inputs, as they are printed; the outputs, as they are printed."""
+    pairs = ("--network", "f=reference.qir", "--network", "g=quantized.qir")
+    for text, kind in ((TWO, np.float64), (FLOATS, np.float32)):
+        asked = ("verify", write(folder, text.format(limit=0.001)), *pairs)
+        printed = qsmt(capsys, *asked).out.splitlines()
+        ran = qsmt(capsys, *asked, "--serialise-assignments", "found")
+        assert ran.out == "sat\n"
+        for i, (name, shape) in enumerate({"X": (1, 2), "Y": (2,), "V": (1, 2), "W": (2,)}.items()):
+            tensor = onnx.load_tensor(folder / "found" / f"{name}.pb")
+            values = onnx.numpy_helper.to_array(tensor)
+            assert tensor.name == name and values.dtype == kind and values.shape == shape
+            expected = [float(v) for v in printed[2 + 3 * i : 4 + 3 * i]]
+            assert values.ravel().tolist() == [float(kind(v)) for v in expected]
+    ran = qsmt(
+        capsys, "verify", write(folder, TWO.format(limit=0.5)), *pairs, "--serialise-assignments", "none"
+    )
+    assert ran.out == "unsat\n" and not list((folder / "none").iterdir())
 
 
 @pytest.mark.parametrize("flags", [(), ("--vnnlib-versions", "--onnx-operators")])
@@ -254,6 +321,11 @@ def test_a_broken_property_in_other_forms(form: str, folder: Path, capsys: Captu
     path = problem(folder, 'kind = "output-constraint"\nforbid = ["q[0] > -9"]\n')
     ran = qsmt(capsys, "check", path, "--format", form)
     assert ran.code == 1 and "it is not so that every output constraint holds" in ran.out
+    if form == "html":
+        assert (
+            "<th>case</th><th>certified to spare</th>" in ran.out and "what the case has to spare" in ran.out
+        )
+        assert "certified difference</th>" not in ran.out and ">case 0<" in ran.out
 
 
 @pytest.mark.parametrize("command", [("bound",), ("crosscheck",), ("tune",), ("analyze", "--attribute")])
@@ -280,3 +352,68 @@ def test_radius(folder: Path, capsys: Capture) -> None:
     assert qsmt(capsys, "radius", path).out.startswith(f"RADIUS  {ran.report['radius']} verified, of 40")
     ran = qsmt(capsys, "radius", problem(folder, CLAIM))
     assert ran.code == 2 and "has no center" in ran.err
+
+
+PENDULUM = Path(__file__).parents[3] / "examples" / "pendulum" / "pendulum.onnx"
+AROUND = ("--bits", 8, "--center", "0^4", "--radius", "1/8")
+
+
+def test_radius_from_flags(folder: Path, capsys: Capture) -> None:
+    """The same as from a file: on the grid in codes, on the reals in what the network reads."""
+    ran = qsmt(capsys, "radius", PENDULUM, *AROUND, "--bound", "0.02", "--json")
+    assert ran.code == 0 and ran.report["steps"][0]["radius"] == 64 and isinstance(ran.report["radius"], int)
+    tried = {step["radius"]: step["verdict"] for step in ran.report["steps"]}
+    found = ran.report["radius"]
+    assert tried[found] == "verified" and all(v == "verified" for r, v in tried.items() if r <= found)
+    ran = qsmt(capsys, "check", PENDULUM, "--bits", 8, "--box", "[-1/8,1/8]^4", "--bound", "0.02")
+    assert (ran.code == 0) == (found == 64)
+    ran = qsmt(capsys, "radius", PENDULUM, *AROUND, "--bound", "1", "--input-model", "continuous")
+    assert ran.out.startswith("RADIUS  0.125 verified, of 0.125 at most")
+    ran = qsmt(capsys, "radius", PENDULUM, *AROUND, "--bound", "0")
+    assert (ran.code, ran.out.split()[:2]) == (1, ["RADIUS", "none:"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "--radius: is needed with a network file"),
+        (("--radius", "0"), "--radius: is not positive"),
+        (("--radius", "x"), "--radius: 'x' is not a decimal"),
+        (("--radius", "1", "--center", "0^0"), "--center: repeats 0 no or too many times"),
+        (("--radius", "1", "--center", "0,y"), "--center: 'y' is not a decimal"),
+        (("--radius", "1", "--center", "0^3"), "has 4 inputs, the region 3"),
+    ],
+)
+def test_bad_flags_of_radius(arguments: tuple[str, ...], said: str, folder: Path, capsys: Capture) -> None:
+    asked = {"--bits": "8", "--center": "0^4", "--bound": "1"} | dict(
+        zip(arguments[::2], arguments[1::2], strict=True)
+    )
+    ran = qsmt(capsys, "radius", PENDULUM, *(text for pair in asked.items() for text in pair))
+    assert ran.code == 2 and said in ran.err and ran.out == "" and ran.err.count("\n") == 1
+
+
+def test_a_problem_file_of_radius_takes_no_flags(folder: Path, capsys: Capture) -> None:
+    ran = qsmt(capsys, "radius", problem(folder, CLAIM), "--center", "0")
+    assert ran.code == 2 and "cannot be combined with --center" in ran.err
+
+
+def test_an_interrupt_between_problems_leaves_those_that_are_finished(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qsmt.engine import check
+
+    decide, path, done = check.check_all, problem(folder, CLAIM), list[CheckResult]()
+
+    def once(*given: Any) -> tuple[int, CheckResult]:
+        if done:
+            raise KeyboardInterrupt
+        index, found = decide(*given)
+        done.append(found)
+        return index, found
+
+    monkeypatch.setattr(check, "check_all", once)
+    ran = qsmt(capsys, "check", path, path, "--json")
+    assert ran.code == 130 and ran.report["verdict"] == "verified"
+    assert ran.err.splitlines() == ["qsmt: 1 of 2 problems are decided", "qsmt: interrupted"]
+    ran = qsmt(capsys, "check", path, path)
+    assert (ran.code, ran.out, ran.err) == (130, "", "qsmt: interrupted\n")

@@ -19,11 +19,13 @@ from qsmt.dra.domain import Boxes, Mode
 from qsmt.dra.inputs import input_facts
 from qsmt.dra.stability import stability
 from qsmt.facts import Facts, Interval, LayerFacts, Stability
+from qsmt.frontend.combined import silent
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Const, Op, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
 from qsmt.ir.verify import verify
 from qsmt.problem import ErrorBound, InputModel, Problem, Region
+from tests.support.any_network import any_problem
 from tests.support.networks import Recipe, quantized_network, random_problem
 from tests.unit.dra.soundness import QUICK, executed, violations
 from tests.unit.dra.wild import Style, points_of, wild_pair, wild_problem
@@ -360,3 +362,14 @@ def test_a_batch_has_the_stability_of_each_box() -> None:
     facts = analyze(problem, Boxes(np.zeros((3, 2)), np.ones((3, 2))))
     (layer, _) = stability(problem, facts)
     assert layer.reference.shape == layer.quantized.shape == (3, 6)
+
+
+def test_nothing_is_said_of_a_network_of_zeros_but_zero() -> None:
+    """A property of one network has silence beside it: exact, and without work."""
+    problem = any_problem(5, model=InputModel.GRID, wild=False)
+    quiet = silent(problem.quantized)
+    assert quiet.is_silent and not problem.reference.is_silent and not problem.quantized.is_silent
+    facts = analyze(replace(problem, reference=quiet), Boxes.of_region(problem.region), Mode.SYMBOLIC)
+    for layer in facts.layers:
+        for part in (layer.reference_pre, layer.reference_post):
+            assert not part.lower.any() and not part.upper.any()

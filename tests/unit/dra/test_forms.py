@@ -47,7 +47,7 @@ def _value(form: LinearForm, side: str, output: int, x: tuple[Fraction, ...]) ->
     return sum((F(c) * v for c, v in zip(row, x, strict=True)), F(constant))
 
 
-@pytest.mark.parametrize("mode", [Mode.DIFFERENCE, Mode.BEST])
+@pytest.mark.parametrize("mode", [Mode.SYMBOLIC, Mode.DIFFERENCE, Mode.BEST])
 @pytest.mark.parametrize("model", list(InputModel))
 @pytest.mark.parametrize("seed", range(15))
 def test_the_form_holds_on_boxes(seed: int, model: InputModel, mode: Mode) -> None:

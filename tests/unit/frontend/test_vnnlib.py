@@ -188,7 +188,10 @@ REFUSED = {
         HEAD + BOX + "(assert (or (<= Y_0 0) (<= Y_1 0)))\n" * 14,
         "make more than 10000 conjunctions",
     ),
-    "a float type": (two("").replace("Y real", "Y float32"), "Y is declared float32; qsmt is sound for real"),
+    "a type of bits": (
+        two("").replace("Y real", "Y bool"),
+        "Y is declared Bool, and qsmt relates real numbers",
+    ),
     "hidden nodes": (
         two("").replace("(declare-output Y", '(declare-hidden H real [1] "h") (declare-output Y'),
         "declares hidden nodes",

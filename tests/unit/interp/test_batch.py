@@ -17,6 +17,7 @@ from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.real import RealTensor
 from qsmt.arith.requantize import Rational, RequantKind, Shift
 from qsmt.arith.rounding import Rounding
+from qsmt.frontend.combined import OutputInequality, constrained
 from qsmt.interp import batch
 from qsmt.interp.batch import BatchInterpreter, Differences, Enclosure
 from qsmt.interp.replay import Execution, replay
@@ -237,6 +238,9 @@ EDGES: dict[str, Callable[[], Problem]] = {
         Fixed(True, 12, 0), 2**42 - 1, requantize(Fixed(True, 12, -42), Shift(42, UP), Overflow.SATURATE)
     ),
     "an accumulator far beyond double precision": lambda: one_neuron(Fixed(True, 12, 0), 2**60 + 1),
+    "an output beyond double precision that reads codes beyond single precision": lambda: one_neuron(
+        Fixed(True, 30, 0), 2**40 - 1
+    ),
     "a shift to nothing": lambda: one_neuron(
         Fixed(True, 12, 0), 7, requantize(Fixed(True, 4, -100), Shift(100, UP), Overflow.SATURATE)
     ),
@@ -271,6 +275,42 @@ def test_every_rounding_is_exact_around_its_ties(rounding: Rounding, shift: int)
     found = BatchInterpreter(problem).run(doubles(points))
     assert codes_agree(problem, found, replay(problem, points))
     assert not np.signbit(found.quantized[found.quantized == 0]).any()
+
+
+def wide_output(seed: int) -> tuple[Problem, list[Point]]:
+    """A property's combinations of a 16-bit network's outputs, whose sums no double holds, beside silence."""
+    weights, hidden = Fixed(True, 8, 6), Fixed(False, 16, 10)
+    recipe = Recipe((2, 5, 3), input=Fixed(True, 16, 10), weights=weights, hidden=hidden, radius=2000)
+    base = random_problem(seed, recipe)
+    third = OutputInequality.of({}, {0: F(1), 1: F(-1, 3**20), 2: F(2**9 + 1)}, F(0), strict=True)
+    made = constrained(None, base.quantized, ((third,),))
+    problem = replace(base, reference=made.reference, quantized=made.quantized, claim=made.claim)
+    rng = np.random.default_rng(seed)
+    ends = zip(problem.region.lower, problem.region.upper, strict=True)
+    columns = [rng.integers(int(low), int(high) + 1, 40).tolist() for low, high in ends]
+    return problem, [tuple(map(F, point)) for point in zip(*columns, strict=True)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_sums_of_outputs_that_no_double_holds_are_within_their_radius(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the output is rounded: the network is not left to the exact interpreter, a thousand times slower."""
+    problem, points = wide_output(seed)
+    executions = replay(problem, points)
+    monkeypatch.setattr(batch, "_exact_side", None)
+    found = BatchInterpreter(problem).run(doubles(points))
+    last = problem.quantized.ops[-1]
+    assert isinstance(last, Affine) and batch.bits_of_sums(last) > 51
+    assert holds(found, executions) and (found.radius < 1e-9 * np.abs(found.difference).max()).all()
+    assert not holds(replace(found, radius=0 * found.radius), executions)
+
+
+def test_a_network_of_zeros_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, points = wide_output(0)
+    monkeypatch.setitem(batch.REAL_RULES._table, Affine, lambda _: None)
+    assert problem.reference.is_silent
+    assert not BatchInterpreter(problem).run(doubles(points)).reference.any()
 
 
 def test_a_wrapping_accumulator_wraps() -> None:
