@@ -1,6 +1,7 @@
-"""Small problems whose integer network is quantized as ONNX and TFLite do it: scales, zero points, any kind.
+"""Random small problems whose integer network is quantized as ONNX and TFLite do it: scales, zero points, any kind.
 
-Scales have few digits, so that no two differences are closer than solvers can tell apart.
+Scales have few digits, so that no two differences are closer than solvers can tell apart. The kinds' multipliers are
+those of the runtimes' own rules for such scales.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ BITS = 4
 FINER = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Form:
     """How the layers of a problem are requantized."""
 
@@ -50,6 +51,7 @@ FORMS = [
     Form("ideal"),
     Form("ideal", per_channel=True),
 ]
+"""All that every encoding can express."""
 
 
 def kind_of(name: str, ratio: Fraction) -> RequantKind:
