@@ -58,7 +58,9 @@ PER_CHANNEL = Network(
         Affine(
             Value("a", TensorType((3,), Accumulator(9, UNITS))),
             Q,
-            Const("w", TensorType((3, 2), Channels(4, tuple(4 * u for u in UNITS))), np.ones((3, 2), np.int64)),
+            Const(
+                "w", TensorType((3, 2), Channels(4, tuple(4 * u for u in UNITS))), np.ones((3, 2), np.int64)
+            ),
             Const("b", TensorType((3,), Channels(4, UNITS)), np.ones(3, np.int64)),
         ),
     ),
