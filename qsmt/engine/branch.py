@@ -275,7 +275,8 @@ class Search:
         parts = self.tally.closed + float(
             self._measure(self.pool.all).sum() + self._measure(self.stuck).sum()
         )
-        if not abs(parts - total) <= (0.0 if self._countable else SHARE_LOST):
+        lost = 0.0 if self._countable else SHARE_LOST + self.crew.prepared.between
+        if not abs(parts - total) <= lost:
             raise SoundnessError(f"the boxes of the search make up {parts!r} of a region of {total!r}")
 
     def _excess(self, bounds: Interval) -> FloatArray:

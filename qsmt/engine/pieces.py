@@ -21,6 +21,7 @@ from qsmt.claim import ErrorBound
 from qsmt.dra.analysis import analyze, joined
 from qsmt.dra.compiled import InputRelation, compile_problem
 from qsmt.dra.domain import Boxes, Mode
+from qsmt.dra.inputs import NEAR, codes_of
 from qsmt.engine.boxes import rounds_reals
 from qsmt.engine.leaves import (
     Seen,
@@ -96,6 +97,17 @@ class Prepared:
     def read(self) -> InputRelation | None:
         """How reals are quantized, if they are."""
         return compile_problem(self.problem).inputs if rounds_reals(self.problem) else None
+
+    @cached_property
+    def between(self) -> float:
+        """How much of the region, as a share, may lie between parts that are cut where codes of the input end."""
+        if self.read is None:
+            return 0.0
+        lower, upper = self.root.lower[0, self.free], self.root.upper[0, self.free]
+        codes = codes_of(self.read, self.root.interval)
+        cuts = (codes.upper - codes.lower)[0, self.free]
+        gap = NEAR * np.spacing(np.maximum(np.abs(lower), np.abs(upper)))
+        return float((cuts * gap / (upper - lower)).sum())
 
     @cached_property
     def free(self) -> list[int]:

@@ -71,6 +71,7 @@ def verify(network: Network) -> Network:
         _check_vector(network, op.out)
         _check_op(network, op)
         current = op.out
+    _check_output(network, current)
     return network
 
 
@@ -94,6 +95,12 @@ def _check_vector(network: Network, value: Value) -> None:
             network, value, f"has shape {list(shape)}, not that of a vector of 1 to {MAX_ELEMENTS} elements"
         )
     _check_scale(network, value)
+
+
+def _check_output(network: Network, value: Value) -> None:
+    kind = value.type.element
+    if not isinstance(kind, Real) and len(distinct(units_of(kind))) > 1:
+        _fail(network, value, "has a unit for each output; only sums that are requantized do")
 
 
 def _check_scale(network: Network, at: Value | Const) -> None:
@@ -237,6 +244,8 @@ def _check_requantize(network: Network, op: Requantize) -> None:
     coded = isinstance(source, Format | Accumulator) and isinstance(target, Format)
     if not coded or op.out.type.shape != op.x.type.shape:
         _fail(network, op.out, f"cannot requantize {op.x.type} to {op.out.type}")
+    if op.overflow is Overflow.SATURATE_SYMMETRIC and not isinstance(target, Fixed):
+        _fail(network, op.out, "saturates symmetrically about its zero point; only fixed-point formats do")
     ratios = each(op.ratio, op.out.size)
     if op.runtime_kinds:
         _check_runtime_kinds(network, op, ratios)

@@ -146,3 +146,15 @@ def test_of_reals_that_are_quantized_the_search_ends_too(seed: int) -> None:
         assert output.extremes is not None
         width = output.certified[1] - output.certified[0]
         assert width > 0 and width - float(output.extremes[1] - output.extremes[0]) < 0.02
+
+
+@pytest.mark.parametrize("width", [Fraction(1, 10**6), Fraction(1, 10**11), Fraction(1, 10**14)])
+def test_a_region_of_few_doubles_around_a_threshold_is_no_alarm(width: Fraction) -> None:
+    """What lies between two parts, which the doubles next to them stand for, is much of such a region."""
+    problem = continuous(random_problem(1, Recipe(sizes=(2, 4, 2), radius=3)))
+    ties = [(round(v * 8) + Fraction(1, 2)) / 8 for v in problem.region.lower]
+    region = Region(problem.region.model, tuple(v - width for v in ties), tuple(v + width for v in ties))
+    found = bound(replace(problem, region=region), Options(jobs=1, timeout_s=5.0, encoding="none"))
+    for output in found.outputs:
+        assert output.extremes is not None
+        assert output.certified[0] <= output.extremes[0] <= output.extremes[1] <= output.certified[1]

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from qsmt.arith.curves import Function
-from qsmt.arith.fixed import Fixed, Overflow
+from qsmt.arith.fixed import Fixed, Overflow, Quantized
 from qsmt.arith.real import RealTensor
 from qsmt.arith.requantize import Rational, Shift
 from qsmt.arith.rounding import Rounding
 from qsmt.errors import MalformedModel
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, Relu, Requantize, Value
-from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
+from qsmt.ir.types import Accumulator, AccumulatorOverflow, Channels, Real, TensorType
 from qsmt.ir.verify import MAX_ELEMENTS, MAX_SCALE, accumulator_range, verify
 
 REAL = Real()
@@ -46,6 +46,25 @@ R = Value("r", TensorType((3,), ACC))
 Y = Value("y", TensorType((3,), CODE))
 SUMS = Affine(A, Q, codes("w", 3, 2), codes("b", 3))
 NARROW = Requantize(Y, R, Shift(2, UP), Overflow.SATURATE)
+
+ABOUT_FOUR = Value("y", TensorType((3,), Quantized(False, 3, Fraction(1, 4), 4)))
+
+UNITS = Fraction(1, 16), Fraction(1, 8), Fraction(1, 16)
+PER_CHANNEL = Network(
+    "units",
+    "ideal",
+    Q,
+    (
+        Affine(
+            Value("a", TensorType((3,), Accumulator(9, UNITS))),
+            Q,
+            Const(
+                "w", TensorType((3, 2), Channels(4, tuple(4 * u for u in UNITS))), np.ones((3, 2), np.int64)
+            ),
+            Const("b", TensorType((3,), Channels(4, UNITS)), np.ones(3, np.int64)),
+        ),
+    ),
+)
 
 FLOAT = Network("float", "real", X, (LINEAR, Relu(H, Z)))
 INTEGER = Network("integer", "ideal", Q, (SUMS, Relu(R, A), NARROW))
@@ -276,6 +295,12 @@ BROKEN: dict[str, Callable[[], Broken]] = {
     "a ratio that the types contradict": lambda: Broken(
         with_op(2, replace(NARROW, kind=Rational(Fraction(1, 3), UP)), of=INTEGER), "multiplies by 1/3", "%y"
     ),
+    "a symmetric saturation about a zero point": lambda: Broken(
+        with_op(2, replace(NARROW, out=ABOUT_FOUR, overflow=Overflow.SATURATE_SYMMETRIC), of=INTEGER),
+        "only fixed-point formats do",
+        "%y",
+    ),
+    "outputs of several units": lambda: Broken(PER_CHANNEL, "a unit for each output", "%a"),
     "a name that cannot be printed": lambda: Broken(
         with_op(1, Relu(Value("h 1", Z.type), Z), of=FLOAT), "'h 1' is not a name", "network @float"
     ),
