@@ -369,6 +369,8 @@ def test_radius_from_flags(folder: Path, capsys: Capture) -> None:
     assert (ran.code == 0) == (found == 64)
     ran = qsmt(capsys, "radius", PENDULUM, *AROUND, "--bound", "1", "--input-model", "continuous")
     assert ran.out.startswith("RADIUS  0.125 verified, of 0.125 at most")
+    grid = qsmt(capsys, "radius", PENDULUM, *AROUND, "--bound", "1").out
+    assert grid.startswith("RADIUS  64 verified, of 64 at most (codes of 0.001953125, which is 0.125)")
     ran = qsmt(capsys, "radius", PENDULUM, *AROUND, "--bound", "0")
     assert (ran.code, ran.out.split()[:2]) == (1, ["RADIUS", "none:"])
 
@@ -417,3 +419,21 @@ def test_an_interrupt_between_problems_leaves_those_that_are_finished(
     assert ran.err.splitlines() == ["qsmt: 1 of 2 problems are decided", "qsmt: interrupted"]
     ran = qsmt(capsys, "check", path, path)
     assert (ran.code, ran.out, ran.err) == (130, "", "qsmt: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--bits", 8, "--bound", 1), 'it has 2 inputs: give --box "[-1,1]^2" or one interval each'),
+        (
+            ("[2,3]", "--bits", 8, "--box", "[0,1]", "--bound", 1),
+            "'[2,3]' is no network file; write the whole box",
+        ),
+        (("--bits", 8, "--box", "[0,1]^2"), "ask qsmt bound what can be proved"),
+    ],
+)
+def test_a_first_try_is_told_what_is_missing(
+    arguments: tuple[object, ...], said: str, folder: Path, capsys: Capture
+) -> None:
+    ran = qsmt(capsys, "check", "reference.qir", *arguments)
+    assert ran.code == 2 and said in ran.err and ran.err.count("\n") == 1
