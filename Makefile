@@ -84,6 +84,7 @@ bench-vnnlib: $(STAMP) ## VNN-LIB files: ACAS Xu in floats and in 8 to 16 bits, 
 bench-int8: $(STAMP) ## files quantized by onnxruntime: bounds proved, broken and tightest; a million inputs bit by bit
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.int8
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.int8 bits
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.litert
 
 bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (25 minutes)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md

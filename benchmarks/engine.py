@@ -1,6 +1,6 @@
 """What the search makes of the machine: two processes against one, enumeration against bare matrix products, kills.
 
-python -m benchmarks.engine [speedup] [products] [kills]
+python -m benchmarks.engine [speedup] [products] [plain] [kills]
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,6 +28,7 @@ from qsmt.arith.real import FloatArray
 from qsmt.dra.domain import Boxes
 from qsmt.engine.leaves import chunk_size
 from qsmt.interp.batch import BatchInterpreter
+from qsmt.interp.replay import replay
 from qsmt.ir.network import layers
 from qsmt.problem import Problem
 
@@ -34,6 +36,9 @@ PAIRS = 3
 """Runs of each kind, one after the other."""
 
 KILLS = 50
+KILLS_OF_ONE = 3
+"""A search that was killed this often is resumed in peace."""
+
 LONGEST_WAIT = 4.0
 """Seconds after which a process is killed at the latest."""
 
@@ -116,6 +121,53 @@ def _product_operands(problem: Problem, count: int) -> Iterator[tuple[FloatArray
             yield x, weight, np.empty((count, rows), kind)
 
 
+# --- the search against plain enumeration --------------------------------------------------------------
+
+PLAIN_POINTS = 2 * 10**7
+
+
+def plain() -> Iterator[str]:
+    """The exact maxima that `bound` finds on large grids, beside those of running every point."""
+    for instance in exact():
+        assert instance.problem is not None
+        problem = loaded(instance.problem)
+        if (problem.region.points or 0) > PLAIN_POINTS:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "problem.toml"
+            path.write_text(instance.problem)
+            (found,) = _report("bound", path, 2)["outputs"]
+        ends = [float(end) for end in _every_point(problem)]
+        same = "same" if found["certified"] == found["witnessed"] == ends else f"DIFFERENT: {found}"
+        yield f"{instance.name:<32} every point run: [{ends[0]!r}, {ends[1]!r}]; by search: {same}"
+
+
+def _every_point(problem: Problem) -> tuple[Fraction, Fraction]:
+    """The exact extremes of the only output's difference; nothing of the search is in this."""
+    interpreter = BatchInterpreter(problem)
+    lower, upper = (np.array([int(v) for v in end]) for end in (problem.region.lower, problem.region.upper))
+    axes = [np.arange(low, high + 1, dtype=np.float64) for low, high in zip(lower, upper, strict=True)]
+    slab = np.stack(np.meshgrid(*axes[1:], indexing="ij"), axis=-1).reshape(-1, len(axes) - 1)
+    lowest, highest = list[FloatArray](), list[FloatArray]()
+    least, greatest = np.inf, -np.inf
+    for first in axes[0]:
+        points = np.column_stack([np.full(len(slab), first), slab])
+        found = interpreter.run(points)
+        difference, slack = found.difference[:, 0], 2 * found.radius[0]
+        least, greatest = min(least, difference.min()), max(greatest, difference.max())
+        lowest.append(points[difference <= least + slack])
+        highest.append(points[difference >= greatest - slack])
+    return (
+        min(_exactly(problem, np.concatenate(lowest))),
+        max(_exactly(problem, np.concatenate(highest))),
+    )
+
+
+def _exactly(problem: Problem, points: FloatArray) -> list[Fraction]:
+    executions = replay(problem, [tuple(map(Fraction, point)) for point in points.tolist()])
+    return [execution.value(0) for execution in executions]
+
+
 # --- kills ----------------------------------------------------------------------------------------
 
 
@@ -151,10 +203,10 @@ def _end(command: str, path: Path, *flags: str) -> str:
 
 
 def _killed(command: str, path: Path, kept: Path, rng: random.Random) -> Killed:
-    """One search until it ends by itself or has been killed ten times; then once more, to its end."""
+    """One search until it ends by itself or has been killed often enough; then once more, to its end."""
     searches = workers = 0
     child = _started(command, path, kept)
-    while searches < 10:
+    while searches < KILLS_OF_ONE:
         try:
             child.wait(timeout=0.5 + LONGEST_WAIT * rng.random())
             break
@@ -185,15 +237,17 @@ def _resuming(kept: Path) -> list[str]:
 
 
 def _children(pid: int) -> list[int]:
+    """The workers; they are children of whichever thread hired them."""
     try:
-        return [int(v) for v in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(v) for task in tasks for v in (task / "children").read_text().split()]
+    except OSError:  # it has just ended
         return []
 
 
 def main(names: Sequence[str]) -> None:
     """Print the chosen parts, or all."""
-    for part in (speedup, products, kills):
+    for part in (speedup, products, plain, kills):
         if part.__name__ in names or not names:
             for text in part():
                 print(text, flush=True)

@@ -7,8 +7,8 @@ random point. Two queries are put for each. The error query asks whether the dif
 largest that there is (on grids that are small enough to be run; else, that a random search finds). The range
 query asks the same of the quantized network's output alone: it is the error query beside a reference that is
 zero everywhere. A proof is needed for either. Seconds are those of the solver's process, medians over
-`--repeat` seeds, "-" where the median is beyond the limit; "auto" is what `qsmt check --jobs 1` does, with a
-limit in common for the solvers that it asks one after the other. `--budget` is for the whole table: what was
+`--repeat` seeds, "-" where the median is beyond the limit; "auto" is what `qsmt check` does with the query on two
+cores, and its seconds are those of all solvers together. `--budget` is for the whole table: what was
 not begun by then is left empty. The table comes as Markdown, and goes to a file with `--write`.
 """
 

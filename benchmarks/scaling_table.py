@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ from qsmt.dra.analysis import analyze_region
 from qsmt.dra.stability import unstable
 from qsmt.encoding import Query, QueryAnswer, answers
 from qsmt.engine.campaign import Configuration, configurations
-from qsmt.engine.dispatch import choices
-from qsmt.engine.plan import FIRST_SHARE, Options
+from qsmt.engine.choice import choices
+from qsmt.engine.investigation import Investigation
+from qsmt.engine.plan import Options
+from qsmt.engine.portfolio import AT_ONCE, Solvers, decide
 from qsmt.engine.trial import unpruned
 from qsmt.solver.base import Limits, Status
 from qsmt.solver.process import CallFailed, Worker
@@ -27,6 +30,8 @@ from qsmt_milp.backends.gurobi import has_full_licence
 
 LEAST = 0.01
 """Seconds below this are not told apart in geometric means."""
+
+WARM_UP_S = 10.0
 
 KINDS = ("error", "range")
 
@@ -38,47 +43,62 @@ def timed(query: Query, encoding: str, backend: str, limits: Limits) -> tuple[fl
     return time.process_time() - begun, found
 
 
+def children_seconds() -> float:
+    """CPU seconds of all processes that this one has started, dead or alive (Linux)."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    alive = (pid for task in Path("/proc/self/task").iterdir() for pid in _read(task / "children").split())
+    return ended.ru_utime + ended.ru_stime + sum(map(_process_seconds, alive))
+
+
+def _process_seconds(pid: str) -> float:
+    ticks = _read(Path("/proc") / pid / "stat").rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # it has just ended
+        return ""
+
+
 @dataclass(slots=True)
 class Meter:
-    """Measures queries in a worker, each within `limit` seconds."""
+    """Measures queries, each within `limit` seconds: of one solver in a worker, or of all as `qsmt check` asks them."""
 
     worker: Worker
+    solvers: Solvers
     limit: float
 
     def single(self, query: Query, choice: Configuration) -> float:
-        """CPU seconds to a proof; infinite if there was none within the limit."""
-        seconds, decided = self._ask(
-            query if choice.pruned else unpruned(query), choice.encoding, choice.backend, self.limit
-        )
-        return seconds if decided else inf
-
-    def auto(self, query: Query) -> float:
-        """The same where dispatch chooses: its first choice, and with the time that is left, its second."""
-        pair = choices(query, Options(jobs=1))[0][:2]
-        spent = 0.0
-        for choice, share in zip(pair, (FIRST_SHARE if len(pair) > 1 else 1.0, 1.0), strict=False):
-            left = max(share * self.limit - spent, 0.1)
-            seconds, decided = self._ask(query, choice.encoding.name, choice.backend.name, left)
-            spent += seconds
-            if decided:
-                return spent
-        return inf
-
-    def _ask(self, query: Query, encoding: str, backend: str, limit: float) -> tuple[float, bool]:
-        """CPU seconds, and whether there is no violation.
+        """CPU seconds to a proof; infinite if there was none within the limit.
 
         Raises:
-            RuntimeError: there is one, says the solver, where all points were run.
+            RuntimeError: the solver says there is a violation, where all points were run.
         """
+        asked = query if choice.pruned else unpruned(query)
+        arguments = (asked, choice.encoding, choice.backend, Limits(self.limit))
         try:
-            seconds, found = self.worker.call(
-                timed, (query, encoding, backend, Limits(limit)), timeout_s=limit + 2
-            )
+            seconds, found = self.worker.call(timed, arguments, timeout_s=self.limit + 2)
         except CallFailed:
-            return limit, False
+            return inf
         if found.status is Status.SAT and (query.problem.region.points or 0) <= scaling.EXECUTED:
-            raise RuntimeError(f"{encoding}:{backend} finds a violation that is none: {query}")
-        return seconds, found.status is not Status.UNKNOWN
+            raise RuntimeError(f"{choice} finds a violation that is none: {query}")
+        return inf if found.status is Status.UNKNOWN else seconds
+
+    def auto(self, query: Query) -> float:
+        """The same of dispatch on two cores: CPU seconds of all solvers together."""
+        options = Options(self.limit)
+        for choice in choices(query, options)[0][:AT_ONCE]:  # who was stopped last time has to start again
+            self.solvers.ask(choice, self._trifle(), WARM_UP_S)
+        begun = children_seconds()
+        found = decide(Investigation(query.problem, options), self.solvers, query, self.limit)
+        spent = children_seconds() - begun
+        return inf if found.status is Status.UNKNOWN else spent
+
+    def _trifle(self) -> Query:
+        problem = scaling.problem(INSTANCES[0], 0)
+        return Query(problem, 0, 1, analyze_region(problem))
 
 
 @dataclass(slots=True)
@@ -97,8 +117,8 @@ class Table:
         names = ["auto", *map(str, self.configurations)]
         yield f"| instance | query | points | unstable | {' | '.join(names)} |"
         yield "|---" * (len(names) + 4) + "|"
-        with Worker(4096) as worker:
-            meter = Meter(worker, self.limit)
+        with Worker(4096) as worker, Solvers(Options()) as solvers:
+            meter = Meter(worker, solvers, self.limit)
             for instance, kind in product(instances, KINDS):
                 yield self._row(meter, instance, kind, names)
         yield ""

@@ -31,7 +31,7 @@ import numpy as np
 
 from qsmt.dra.activation import Before, difference_after
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem, compile_network, compile_problem
-from qsmt.dra.curved import difference_of_values, slopes_between
+from qsmt.dra.curved import difference_of_values, relation
 from qsmt.dra.deeppoly import bounded_layers
 from qsmt.dra.domain import DEFAULT_EFFORT, BoolArray, Boxes, Effort, Mode, minus, scaled, select
 from qsmt.dra.domains import (
@@ -170,7 +170,7 @@ def _activated(layer: CompiledLayer, pre: Pre, lanes: int) -> tuple[LayerFacts, 
     values = scaled(quantized.interval, theirs.post_unit)
     known = Before(pre.reference, scaled(pre.quantized.interval, theirs.pre_unit), pre.difference, values)
     if layer.is_curved:
-        after = difference_of_values(known, reference, slopes_between(known, ours.shape, theirs.shape))
+        after = difference_of_values(known, reference, relation(known, ours, theirs))
     else:
         after = difference_after(known, theirs.activation, ours.activation)
     after = select(quantized.regular, after, minus(values, reference)).meet_lanes(lanes)

@@ -206,13 +206,14 @@ def _dot(rows: FloatArray, values: FloatArray) -> FloatArray:
 
 def _at_input(inputs: InputFacts, tally: _Tally, delta: FloatArray, summands: Sequence[_Summand]) -> None:
     """All that is left is linear over x, and evaluated where its sum is greatest."""
-    drift = inputs.drift or 0.0
+    drift = inputs.drift
     rows = np.add.reduce([s.rows for s in summands]) * inputs.scale + delta * drift
     x = np.where(rows > 0, inputs.x.upper, inputs.x.lower)
     for s in summands:
         tally.add(s.layer, s.cause, _dot(s.rows, inputs.scale * x))
-    known = inputs.difference
-    error = drift * x if inputs.drift is not None else np.where(delta > 0, known.upper, known.lower)
+    error = drift * x
+    if inputs.rest is not None:
+        error = error + np.where(delta > 0, inputs.rest.upper, inputs.rest.lower)
     tally.add(None, Cause.INPUT, _dot(delta, error))
 
 

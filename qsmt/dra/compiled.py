@@ -16,6 +16,7 @@ from qsmt.dra.affine import AffineMap, affine_map, difference_of, of_const
 from qsmt.dra.interval import AffineStep, Ranged, Step, affine_step, linear_part, rounding_of, step
 from qsmt.dra.rounding import IntervalRounding
 from qsmt.dra.shape import Shape, shape_of
+from qsmt.dra.tabulated import Tabulated, tabulated
 from qsmt.facts import Interval
 from qsmt.ir.network import Layer, Network, layers
 from qsmt.ir.ops import Curve, LeakyRelu, Requantize
@@ -32,6 +33,7 @@ class Side:
     steps: tuple[Step, ...]  # its activation
     activation: Activation  # the same as one formula, in real units; without limits if it is a shape
     shape: Shape | None  # the same, where it is no clamp
+    table: Tabulated | None  # the same, where it stands for the other network's shape
     roundings: tuple[IntervalRounding, ...]  # the activation without its limits, in units of the types
     pre_unit: Unit
     post_unit: Fraction  # one for all: accumulators per channel are requantized
@@ -124,10 +126,10 @@ def compile_network(network: Network) -> tuple[Side, ...]:
 
 
 def _compile_layer(reference: Layer, quantized: Layer) -> CompiledLayer:
-    ours, theirs = reference.affine, quantized.affine
+    ours, theirs, one = reference.affine, quantized.affine, _compile_side(reference)
     return CompiledLayer(
-        reference=_compile_side(reference),
-        quantized=_compile_side(quantized),
+        reference=one,
+        quantized=_compile_side(quantized, one.shape),
         weight=affine_map(of_const(theirs.weight)),
         real=affine_map(of_const(theirs.weight), of_const(theirs.bias)),
         gap=affine_map(difference_of(theirs.weight, ours.weight), difference_of(theirs.bias, ours.bias)),
@@ -135,7 +137,8 @@ def _compile_layer(reference: Layer, quantized: Layer) -> CompiledLayer:
     )
 
 
-def _compile_side(layer: Layer) -> Side:
+def _compile_side(layer: Layer, other: Shape | None = None) -> Side:
+    """A layer of one network; `other` is the shape of the layer that it is compared with."""
     linear = linear_part(layer.affine)
     shapes = [shape_of(op) for op in layer.activation if isinstance(op, LeakyRelu | Curve)]
     return Side(
@@ -144,6 +147,7 @@ def _compile_side(layer: Layer) -> Side:
         steps=tuple(map(step, layer.activation)),
         activation=compiled(formula(() if shapes else layer.activation)),
         shape=shapes[0] if shapes else None,
+        table=tabulated(other, layer.activation),
         roundings=tuple(rounding_of(op) for op in layer.activation if isinstance(op, Requantize)),
         pre_unit=unit(layer.pre),
         post_unit=one_unit(layer.post),

@@ -32,7 +32,8 @@ from qsmt.arith.outward import SMALLEST, add_up, gamma, inflate, raised, raised_
 from qsmt.arith.real import FloatArray, IntArray
 from qsmt.dra.affine import AffineMap
 from qsmt.dra.compiled import Side
-from qsmt.dra.domain import Clamps, Limits, both, cut, mirrored, mirrored_rows, paired, plus
+from qsmt.dra.domain import Clamps, Limits, both, cut, mirrored, mirrored_rows, pair, paired, plus
+from qsmt.dra.tabulated import Tabulated
 from qsmt.facts import Interval
 
 
@@ -91,7 +92,25 @@ def lines_of(side: Side, z: Interval) -> Lines:
     """The same for a layer's activation, whatever it is."""
     if side.shape is not None:
         return Lines(*side.shape.lines(z))
+    if side.table is not None:
+        return _table_lines(side.table, z)
     return lines_around(z, side.activation.limits, side.activation.noise)
+
+
+def _table_lines(table: Tabulated, s: Interval) -> Lines:
+    """A line above T(w) = f(w) + error as a function of s: that of f over w, and through it that of w over s.
+
+    Where f falls, an upper bound of f needs a lower one of w.
+    """
+    w = table.read(s)
+    steep, high = table.shape.lines(w)
+    inner, error = lines_around(s, table.inner.limits, table.inner.noise), table.error(w)
+    rises, size = steep >= 0.0, np.abs(steep)
+    slope = steep * np.where(rises, inner.slope, inner.slope[::-1])
+    moved = raised(size * np.where(rises, inner.intercept, inner.intercept[::-1]))
+    lost = raised(step(slope) * _magnitude(s))
+    added = raised(high + pair(error.upper, -error.lower))
+    return Lines(slope, raised(raised(moved + added) + lost))
 
 
 def relax(linear: AffineMap, lines: Lines, x: Interval) -> RelaxedLayer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
@@ -71,10 +71,15 @@ DEFAULT_EFFORT = Effort()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxes:
-    """A batch of sub-boxes of a problem's region, in the coordinates of x: ends (boxes, n), outward."""
+    """A batch of sub-boxes of a problem's region, in the coordinates of x: ends (boxes, n), outward.
+
+    Parts of a search also stand for the reals between them and the doubles next to them, as far as these read a code
+    that a part reads (qsmt.dra.inputs).
+    """
 
     lower: FloatArray
     upper: FloatArray
+    are_parts: bool = field(default=False, kw_only=True)
 
     @staticmethod
     def of_region(region: Region) -> Boxes:
@@ -90,7 +95,7 @@ class Boxes:
         return len(self.lower)
 
     def __getitem__(self, part: slice) -> Boxes:
-        return Boxes(self.lower[part], self.upper[part])
+        return replace(self, lower=self.lower[part], upper=self.upper[part])
 
 
 def outward(lower: FloatArray, upper: FloatArray) -> Interval:

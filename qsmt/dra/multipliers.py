@@ -238,16 +238,15 @@ def _constants(
 
 
 def _entry(stage: Stage, inputs: InputFacts) -> Entry:
-    """Both networks read multiples of x, or the difference is a box of its own."""
+    """Both networks read multiples of x, and what is left of the difference is a box of its own."""
     x, gap = inputs.x[0], stage.gap * inputs.scale
-    difference, reference = gap, stage.reference * inputs.scale
-    if inputs.drift is None:
-        own = inputs.difference[0]
+    reference = stage.reference * inputs.scale
+    difference = gap + stage.weight * np.broadcast_to(inputs.drift, inputs.x.lower.shape)[0]
+    if inputs.rest is not None:
+        own = inputs.rest[0]
         x = Interval(np.concatenate([x.lower, own.lower]), np.concatenate([x.upper, own.upper]))
-        difference = np.concatenate([gap, stage.weight], axis=1)
+        difference = np.concatenate([difference, stage.weight], axis=1)
         reference = np.concatenate([reference, 0.0 * stage.weight], axis=1)
-    elif inputs.drift:
-        difference = gap + stage.weight * inputs.drift
     return Entry(difference, reference, 0.5 * x.lower + 0.5 * x.upper, 0.5 * x.upper - 0.5 * x.lower)
 
 

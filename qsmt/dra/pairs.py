@@ -219,12 +219,13 @@ def over_x(form: Form, inputs: InputFacts) -> tuple[FloatArray, FloatArray]:
     rows, constant = form.h * inputs.scale, form.constant
     magnitude = inputs.magnitude
     error = _matvec(np.abs(form.h), inputs.scale * magnitude)
-    if inputs.drift is None:
-        mean, half = middle_of(inputs.difference)
+    if inputs.rest is not None:
+        mean, half = middle_of(inputs.rest)
         constant = raised(constant + (_matvec(form.delta, mean) + _matvec(np.abs(form.delta), half)))
-    elif inputs.drift:
-        rows = rows + form.delta * inputs.drift
-        error = error + _matvec(np.abs(form.delta), abs(inputs.drift) * magnitude)
+    drift = np.broadcast_to(inputs.drift, magnitude.shape)
+    if drift.any():
+        rows = rows + form.delta * drift[:, None, :]
+        error = error + _matvec(np.abs(form.delta), np.abs(drift) * magnitude)
     terms = form.h.shape[-1]
     tiny = SMALLEST * 8 * (terms + magnitude.sum(axis=-1, keepdims=True))
     slack = inflate(8 * UNIT_ROUNDOFF * error + tiny, 2 * terms + 16)

@@ -15,7 +15,7 @@ from qsmt.arith.real import FloatArray, IntArray
 from qsmt.arith.units import Unit, inverse
 from qsmt.dra.activation import Before
 from qsmt.dra.compiled import CompiledLayer, CompiledProblem
-from qsmt.dra.curved import curved_planes, slopes_between
+from qsmt.dra.curved import curved_planes, relation
 from qsmt.dra.deeppoly import BoundedLayer, Lines, RelaxedLayer, lines_of, relax
 from qsmt.dra.domain import BoolArray, both, scaled, select
 from qsmt.dra.hexagon import Hexagons, hexagons
@@ -198,6 +198,6 @@ class Trace:
 
     def _curved_planes(self, i: int) -> Planes:
         layer, known = self.problem.layers[i], self.known[i]
-        slopes = slopes_between(known, layer.reference.shape, layer.quantized.shape)
+        related = relation(known, layer.reference, layer.quantized)
         theirs = lines_of(layer.quantized, known.quantized)
-        return curved_planes(known, self.layers[i].difference_post, slopes, self.reference_lines(i), theirs)
+        return curved_planes(known, self.layers[i].difference_post, related, self.reference_lines(i), theirs)

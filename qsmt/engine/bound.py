@@ -22,7 +22,7 @@ from qsmt.claim import error_bound
 from qsmt.engine.boxes import searchable
 from qsmt.engine.branch import Search
 from qsmt.engine.check import analyse
-from qsmt.engine.dispatch import validate
+from qsmt.engine.choice import validate
 from qsmt.engine.falsify import falsify
 from qsmt.engine.investigation import Investigation, OutputRange, Silence, Stage, Watch
 from qsmt.engine.leaves import empty

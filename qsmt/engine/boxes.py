@@ -2,7 +2,9 @@
 
 A box is a pair of rows of doubles, in the coordinates of x, with certified bounds of the claimed outputs'
 difference on it. Halving loses nothing: of a grid box [a, b] the halves are [a, m] and [m + 1, b], which
-hold the same integers; of a box of reals [a, m] and [m, b], which share the double m.
+hold the same integers; of a box of reals [a, m] and [m, b], which share the double m. Where one network reads reals
+through a quantizer, a box of several codes is cut at a threshold between two of them instead, and m is two doubles
+near each other: what such a box stands for is said in qsmt.dra.inputs.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmt.arith.real import FloatArray
+from qsmt.dra.compiled import InputRelation
 from qsmt.dra.domain import Boxes
+from qsmt.dra.inputs import threshold, with_neighbours
 from qsmt.facts import Interval
 from qsmt.problem import InputModel, Problem, Region
 
@@ -47,7 +51,7 @@ class Batch:
 
     @property
     def boxes(self) -> Boxes:
-        return Boxes(self.lower, self.upper)
+        return Boxes(self.lower, self.upper, are_parts=True)
 
     @property
     def bounds(self) -> Interval:
@@ -87,11 +91,22 @@ def searchable(region: Region) -> bool:
 
 
 def part_of(problem: Problem, lower: FloatArray, upper: FloatArray) -> Problem:
-    """The problem on one box, its ends clipped to the region's, which doubles may lie just outside of."""
+    """The problem on one box, its ends clipped to the region's, which doubles may lie just outside of.
+
+    Of reals that are quantized, all reals that the box stands for.
+    """
     region = problem.region
+    if rounds_reals(problem):
+        stands_for = with_neighbours(Interval(lower, upper))
+        lower, upper = stands_for.lower, stands_for.upper
     low = tuple(max(Fraction(v), end) for v, end in zip(lower.tolist(), region.lower, strict=True))
     high = tuple(min(Fraction(v), end) for v, end in zip(upper.tolist(), region.upper, strict=True))
     return replace(problem, region=Region(region.model, low, high))
+
+
+def rounds_reals(problem: Problem) -> bool:
+    """Does one network read reals through a quantizer?"""
+    return problem.region.model is InputModel.CONTINUOUS and not problem.quantized.is_real
 
 
 def splittable(batch: Batch, width: FloatArray, *, grid: bool) -> Mask:
@@ -106,17 +121,20 @@ def splittable(batch: Batch, width: FloatArray, *, grid: bool) -> Mask:
     return between & (batch.upper - batch.lower > FINEST * width)
 
 
-def halves(batch: Batch, axis: Rows, *, grid: bool) -> Batch:
+def halves(batch: Batch, axis: Rows, *, grid: bool, read: InputRelation | None = None) -> Batch:
     """Each box halved along its own axis: first all lower halves, then all upper ones.
 
-    What is known of a box holds on both of its halves.
+    What is known of a box holds on both of its halves. `read` says how reals are quantized, if they are.
     """
     rows = np.arange(len(batch))
     low, high = batch.lower[rows, axis], batch.upper[rows, axis]
     middle = np.floor(_middle(low, high)) if grid else _middle(low, high)
+    first, second = middle, middle + 1 if grid else middle
+    if read is not None:
+        below, above, found = threshold(read, low, high)
+        first, second = np.where(found, below, first), np.where(found, above, second)
     lower, upper = batch.lower.copy(), batch.upper.copy()
-    upper[rows, axis] = middle
-    lower[rows, axis] = middle + 1 if grid else middle
+    upper[rows, axis], lower[rows, axis] = first, second
     return joined([replace(batch, upper=upper), replace(batch, lower=lower)])
 
 

@@ -16,7 +16,8 @@ that is open, as soon as that takes no longer than all the analysis so far, so t
 than about twice as long as running all points; or `PATIENCE` times as long if analysis closes hardly anything.
 
 **Where to cut.** Along the coordinate that moves the difference most across the box, times the square root
-of how wide the box still is there, so that no coordinate is forgotten (qsmt.engine.pieces).
+of how wide the box still is there, so that no coordinate is forgotten (qsmt.engine.pieces). Reals that are quantized
+also move it by their rounding, until the box reads one code.
 
 Work is given out in pieces and collected in order (qsmt.engine.crew); the clock decides only when to stop.
 """
@@ -24,12 +25,13 @@ Work is given out in pieces and collected in order (qsmt.engine.crew); the clock
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from qsmt.arith.real import FloatArray
 from qsmt.dra.domain import Boxes
+from qsmt.dra.inputs import codes_of
 from qsmt.engine.boxes import Batch, Mask, Pool, Rows, halves, joined, part_of, splittable, whole
 from qsmt.engine.costs import Costs, estimate
 from qsmt.engine.crew import Crew
@@ -180,13 +182,24 @@ class Search:
             self.stuck = joined([self.stuck, batch[~able]])
             batch, possible = batch[able], possible[able]
         if len(batch):
-            self._keep(self._examined(halves(batch, self._axis(batch, possible), grid=self._grid)))
+            read = self.crew.prepared.read
+            parts = halves(batch, self._axis(batch, possible), grid=self._grid, read=read)
+            self._keep(self._examined(parts))
 
     def _axis(self, batch: Batch, possible: Mask) -> Rows:
         relative = (batch.upper - batch.lower) / np.where(self._width > 0, self._width, 1.0)
-        score = (batch.rise + np.finfo(np.float64).tiny) * np.sqrt(relative)
+        score = (batch.rise + self._rounding(batch) + np.finfo(np.float64).tiny) * np.sqrt(relative)
         score = np.where(np.isfinite(score), score, 0.0)
         return np.asarray(np.where(possible, score, -1.0).argmax(axis=1))
+
+    def _rounding(self, batch: Batch) -> FloatArray:
+        """How far rounding the input moves the difference: a guess, zero where a box reads one code only."""
+        prepared = self.crew.prepared
+        if prepared.read is None or prepared.read.format is None:
+            return np.zeros_like(batch.rise)
+        codes = codes_of(prepared.read, batch.boxes.interval)
+        unit = float(prepared.read.format.scale / prepared.read.scale)
+        return np.where(codes.upper > codes.lower, unit * prepared.slope, 0.0)
 
     def _examined(self, batch: Batch) -> Batch:
         """The boxes with bounds on each of them; what probing shows is executed if it promises more."""
@@ -363,7 +376,11 @@ class Search:
         boxes = joined([self.pool.all, self.stuck])
         ends = boxes.boxes
         if len(boxes) > most:
-            ends = Boxes(boxes.lower.min(axis=0, keepdims=True), boxes.upper.max(axis=0, keepdims=True))
+            ends = replace(
+                ends,
+                lower=boxes.lower.min(axis=0, keepdims=True),
+                upper=boxes.upper.max(axis=0, keepdims=True),
+            )
         if len(ends) == 0:
             return []
         facts = bounds_on(self.crew.prepared, ends)

@@ -22,7 +22,8 @@ from typing import Any
 from qsmt.dra.analysis import analyze_region
 from qsmt.dra.domain import Mode
 from qsmt.dra.stability import unstable
-from qsmt.engine.dispatch import solve_residual, validate
+from qsmt.engine.choice import validate
+from qsmt.engine.dispatch import solve_residual
 from qsmt.engine.falsify import falsify
 from qsmt.engine.investigation import Investigation, OutputRange, Silence, Stage, Watch
 from qsmt.engine.optimize import optimize

@@ -171,11 +171,12 @@ class Crew:
 
 def perform(sealed: Sealed, function: Callable[[Prepared, Request], Result], request: Request) -> Result:
     """One piece of work; runs in a worker."""
-    return function(_opened(sealed), request)
+    return function(opened(sealed), request)
 
 
 @lru_cache(maxsize=2)
-def _opened(sealed: Sealed) -> Prepared:
+def opened(sealed: Sealed) -> Prepared:
+    """The problem, prepared; of the last two, once."""
     problem = pickle.loads(sealed.content)
     assert isinstance(problem, Problem)
     return Prepared(problem)

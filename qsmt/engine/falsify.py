@@ -1,4 +1,4 @@
-"""Look for an input that breaks the bound: sampling, then ascents on the difference.
+"""Look for an input that breaks the bound: sampling, then ascents on the difference, and walks of many inputs.
 
 The search runs in doubles and proves nothing; what it finds is executed exactly before it counts. Its
 other use is the witnessed error: how large a difference is certainly reached.
@@ -7,15 +7,17 @@ other use is the witnessed error: how large a difference is certainly reached.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from qsmt.arith.real import FloatArray
 from qsmt.claim import OutputConstraint
+from qsmt.engine.annealing import Annealing
 from qsmt.engine.ascent import Ascent, Goal
 from qsmt.engine.costs import point_products
+from qsmt.engine.hunt import enough, missing, neighbours_of, open_goals
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.measures import slopes
 from qsmt.engine.plan import FALSIFIER_SECONDS, FALSIFIER_SHARE
@@ -37,6 +39,9 @@ SCATTERED_PRODUCTS = 2.0**31
 
 MAX_PRODUCTS = 2.0**33
 """Multiplications in all, about a second: so the same is found on every machine that is fast enough."""
+
+STEPS = 2**13
+"""Of annealed walks in all, where there are many inputs: about two seconds."""
 
 
 def falsify(run: Investigation) -> tuple[str, dict[str, Any]]:
@@ -61,14 +66,35 @@ def _promising(run: Investigation, ascent: Ascent, deadline: float) -> Iterator[
     order = {goal: np.argsort(-goal.side * differences[:, goal.output], kind="stable") for goal in goals}
     for goal in goals:
         yield samples[order[goal][0]]
-    constrained = isinstance(run.problem.claim, OutputConstraint)
-    for start in range(max(STARTS, CONSTRAINT_ASCENTS // len(goals)) if constrained else STARTS):
-        for goal in goals:
+    constrained, neighbours = isinstance(run.problem.claim, OutputConstraint), neighbours_of(run.problem)
+    pursued = open_goals(run)
+    for start in range(_ascents(len(goals), constrained=constrained, walks=neighbours is not None)):
+        for goal in pursued:
             if ascent.exhausted or time.monotonic() > deadline:
                 return
             yield ascent.climb(samples[order[goal][start]], goal, deadline=deadline)
-    if constrained:
+    if neighbours is not None:
+        yield from _walks(run, Annealing(run.problem, neighbours, run.options.seed), pursued, deadline)
+    elif constrained:
         yield from _scattered(run, ascent, deadline)
+
+
+def _ascents(goals: int, *, constrained: bool, walks: bool) -> int:
+    """How many for each goal."""
+    if walks:
+        return 1
+    return max(STARTS, CONSTRAINT_ASCENTS // goals) if constrained else STARTS
+
+
+def _walks(
+    run: Investigation, annealing: Annealing, goals: Sequence[Goal], deadline: float
+) -> Iterator[FloatArray]:
+    """Where a short walk for each goal ends, the longer the less is missing."""
+    weights = {goal: 1.0 / max(missing(run, goal), 1e-3) for goal in goals}
+    for number, goal in enumerate(goals):
+        share, now = weights[goal] / sum(weights[g] for g in goals[number:]), time.monotonic()
+        steps, end = round(STEPS * weights[goal] / sum(weights.values())), now + share * (deadline - now)
+        yield annealing.walk(goal, steps, deadline=end, enough=enough(run, goal))
 
 
 def _scattered(run: Investigation, ascent: Ascent, deadline: float) -> Iterator[FloatArray]:

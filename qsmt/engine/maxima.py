@@ -19,7 +19,7 @@ import numpy as np
 
 from qsmt.arith.outward import float_up
 from qsmt.encoding import Objective, Optimizing, Query, Reach, reach
-from qsmt.engine.dispatch import Choice, choices
+from qsmt.engine.choice import Choice, choices
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import Trust
 from qsmt.engine.trial import SIDES, Side

@@ -19,7 +19,9 @@ import numpy as np
 from qsmt.arith.real import FloatArray
 from qsmt.claim import ErrorBound
 from qsmt.dra.analysis import analyze, joined
+from qsmt.dra.compiled import InputRelation, compile_problem
 from qsmt.dra.domain import Boxes, Mode
+from qsmt.engine.boxes import rounds_reals
 from qsmt.engine.leaves import (
     Seen,
     Sweep,
@@ -89,6 +91,11 @@ class Prepared:
     @cached_property
     def root(self) -> Boxes:
         return Boxes.of_region(self.problem.region)
+
+    @cached_property
+    def read(self) -> InputRelation | None:
+        """How reals are quantized, if they are."""
+        return compile_problem(self.problem).inputs if rounds_reals(self.problem) else None
 
     @cached_property
     def free(self) -> list[int]:

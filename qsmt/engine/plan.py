@@ -23,6 +23,9 @@ OPTIMIZED_SHARE = 0.8
 """Of the time that `bound` has left, what relaxations of the whole region get where there are too many inputs
 to cut it; the search then looks for larger differences."""
 
+HUNT_SHARE = 0.3
+"""Of the time that relaxations get, what the hunt for violations gets where one process does both."""
+
 MAX_PARTS = 16
 """More open boxes than this are put to the encodings as one, their hull."""
 
@@ -35,6 +38,9 @@ FIRST_SHARE = 0.6
 HEAD_START_S = 2.0
 """With more jobs, the other one joins after this long: most queries are decided before (see
 benchmarks/results/levers.md), and then no solver has to be stopped, which costs a new process."""
+
+HEAD_START_SHARE = 0.2
+"""... and never later than after this share of the query's time, so that it has most of it too."""
 
 SAMPLED_SHARE = 4
 """Under `--cross-check sample`, one residual query in this many is put to a second encoding."""

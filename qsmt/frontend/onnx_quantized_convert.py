@@ -95,6 +95,10 @@ def rounded_sums(call: QuantizedCall, sums: Sums, target: Quantized, name: str) 
     if call.runtime is Runtime.ONNXRUNTIME and max(source.bits, target.bits) != 8:
         what = "has activations of more than 8 bits, which some kernels of onnxruntime quantize again, to 8"
         call.node.refuse(what, hint="--runtime onnxruntime-unfused is known: it computes in float")
+    if call.runtime.runs_tflite and (source.bits, target.bits) != (8, 8):
+        call.node.refuse(
+            f"has activations that are not of 8 bits, which {call.runtime} rounds in another way"
+        )
     if not covers(sums.limits, target):
         call.refuse_float(
             "an activation stands between the layer and its QuantizeLinear, which does not cover it"
@@ -160,7 +164,8 @@ def _kind(call: QuantizedCall, sums: Sums, scale: Fraction, target: Quantized) -
         return F32Mul(
             single.quotient(float(source.scale), single.product(float(target.scale), float(sums.averages)))
         )
-    return call.runtime.kind(source.scale, scale, target.scale, dense=sums.dense)
+    several = isinstance(sums.scales, tuple) and sums.shape[-1] > 1  # of a dense layer, that are its channels
+    return call.runtime.kind(source.scale, scale, target.scale, dense=sums.dense, per_channel=several)
 
 
 def rounded_floats(call: QuantizedCall, floats: Floats, target: Quantized, name: str) -> Codes:

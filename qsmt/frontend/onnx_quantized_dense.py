@@ -112,8 +112,19 @@ def why_float(call: QuantizedCall, weight: QuantizedConstant) -> str | None:
     return why
 
 
+def check_weight(call: QuantizedCall, weight: QuantizedConstant) -> None:
+    """TFLite's kernels for signed bytes have no zero points of weights; unsigned ones are those, shifted by 128."""
+    if not call.runtime.runs_tflite:
+        return
+    if weight.bits != 8:
+        call.node.refuse(f"has weights of {weight.bits} bits, which {call.runtime} multiplies in another way")
+    if set(weight.zero_points) != {0 if weight.signed else 128}:
+        call.node.refuse(f"has weights with a zero point, which {call.runtime} does not have")
+
+
 def _product(call: QuantizedCall, x: Codes, weight: QuantizedConstant, *, transposed: bool) -> Sums:
     """`x @ weight` (or its transpose), for codes (..., k) and a matrix."""
+    check_weight(call, weight)
     if weight.codes.ndim != 2:
         call.node.refuse(f"multiplies with a tensor of shape {list(weight.shape)}, not a matrix")
     if weight.axis is not None and weight.axis != (0 if transposed else 1):

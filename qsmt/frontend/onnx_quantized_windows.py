@@ -19,7 +19,14 @@ from qsmt.arith.rounding import Rounding
 from qsmt.frontend.maxima import maxima
 from qsmt.frontend.onnx_codes import Codes, Floats, QuantizedConstant, Sums
 from qsmt.frontend.onnx_quantized_convert import dequantized, expect, rounded_sums
-from qsmt.frontend.onnx_quantized_dense import int32_bias, plain, quantized_operand, why_float, with_bias
+from qsmt.frontend.onnx_quantized_dense import (
+    check_weight,
+    int32_bias,
+    plain,
+    quantized_operand,
+    why_float,
+    with_bias,
+)
 from qsmt.frontend.onnx_quantized_rules import MICROSOFT, PLAIN, QuantizedCall, QuantizedOperators, Tensor
 from qsmt.frontend.runtimes import Runtime
 from qsmt.frontend.windows import Taps, Window, convolution, dense, pooling, window
@@ -89,6 +96,7 @@ def _qlinear_conv(call: QuantizedCall) -> Tensor:
 
 
 def _convolved(call: QuantizedCall, x: Codes, weight: QuantizedConstant) -> Sums:
+    check_weight(call, weight)
     kernel, declared = weight.shape[2:], call.node.integers("kernel_shape")
     if len(weight.shape) != len(x.shape) or declared not in (None, kernel) or 0 in weight.shape:
         call.node.fail(f"convolves shape {list(x.shape)} with a weight of shape {list(weight.shape)}")

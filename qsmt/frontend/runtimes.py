@@ -10,6 +10,9 @@ its own multiplier, and rounds in its own way:
     tflite-reference              double precision: a dense layer multiplies doubles, a convolution by 31 bits
     cmsis-nn                      31-bit multiplier, two roundings (gemmlowp)
     ideal                         the exact ratio, rounded half to even
+
+A 31-bit multiplier is made of s_x * s_w / s_y in double precision. Of a dense layer whose weights have one scale,
+TFLite and TFLite Micro round s_x * s_w to single precision first (GetQuantizedConvolutionMultipler, kernel_util.cc).
 """
 
 from __future__ import annotations
@@ -44,8 +47,20 @@ class Runtime(StrEnum):
         """One line for reports."""
         return _SAYS[self]
 
-    def kind(self, x: Fraction, w: Fraction, y: Fraction, *, dense: bool) -> RequantKind:
+    @property
+    def runs_tflite(self) -> bool:
+        """Does it execute TFLite's operators? Of those, only the ones of 8 bits are known."""
+        return self in (
+            Runtime.TFLITE_XNNPACK,
+            Runtime.TFLITE_RUY,
+            Runtime.TFLITE_REFERENCE,
+            Runtime.CMSIS_NN,
+        )
+
+    def kind(self, x: Fraction, w: Fraction, y: Fraction, *, dense: bool, per_channel: bool) -> RequantKind:
         """How an accumulator of unit `x * w` becomes a code of unit `y`; all three are single-precision numbers.
+
+        `dense` is a layer that is no convolution, and `per_channel` one whose weights have more than one scale.
 
         Raises:
             ValueError, OverflowError: the multiplier is beyond what the runtime can represent.
@@ -55,10 +70,12 @@ class Runtime(StrEnum):
                 return F32Mul(single.quotient(single.product(float(x), float(w)), float(y)))
             case Runtime.TFLITE_REFERENCE if dense:
                 return F64Mul(float(x) * float(w) / float(y))
-            case Runtime.TFLITE_RUY:
-                return DoubleUp(*fixed_point(float(x) * float(w) / float(y)))
-            case Runtime.TFLITE_REFERENCE | Runtime.CMSIS_NN:
-                return DoubleAway(*fixed_point(float(x) * float(w) / float(y)))
+            case Runtime.TFLITE_REFERENCE | Runtime.TFLITE_RUY | Runtime.CMSIS_NN:
+                unit = float(x) * float(w)  # exact: 48 bits
+                if dense and not per_channel:
+                    unit = single.product(float(x), float(w))
+                rounds = DoubleUp if self is Runtime.TFLITE_RUY else DoubleAway
+                return rounds(*fixed_point(unit / float(y)))
             case Runtime.IDEAL:
                 return Rational(x * w / y, Rounding.HALF_EVEN)
 

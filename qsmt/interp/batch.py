@@ -229,9 +229,11 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
     if not network.is_exact:
         return _hull_side(problem)
     sums = _output_sums(network)
-    exact_ops, finish = (network.ops[:-1], sums) if sums else (network.ops, partial(_values, network))
+    exact_ops, finish = (network.ops[:-1], sums) if sums else (network.ops, partial(values_of_codes, network))
     read = network.ops[-1].x.type.element
-    bits = max(_bits(op) for op in exact_ops if isinstance(op, Affine | Requantize)) if exact_ops else 0
+    bits = (
+        max(bits_of_sums(op) for op in exact_ops if isinstance(op, Affine | Requantize)) if exact_ops else 0
+    )
     bits = max(bits, read.bits + 1 if isinstance(read, Format) else 0)
     precision = next((kind for kind, limit in EXACT_BITS if bits <= limit), None)
     if precision is None:
@@ -239,7 +241,7 @@ def _quantized_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclo
     code_steps = [CODE_RULES[type(op)](op, precision) for op in exact_ops]
 
     def side(points: FloatArray, _: Enclosure) -> Enclosure:
-        codes = _input_codes(problem, points).astype(precision, copy=False)
+        codes = input_codes(problem, points).astype(precision, copy=False)
         for step in code_steps:
             codes = step(codes)
         return finish(codes.astype(np.float64, copy=False))
@@ -252,7 +254,7 @@ def _output_sums(network: Network) -> Callable[[FloatArray], Enclosure] | None:
     it, so it may be off by a radius. None if it need not.
     """
     op = network.ops[-1]
-    if not isinstance(op, Affine) or _bits(op) <= EXACT_BITS[-1][1]:
+    if not isinstance(op, Affine) or bits_of_sums(op) <= EXACT_BITS[-1][1]:
         return None
     kind, x = op.out.type.element, op.x.type.element
     assert isinstance(kind, Accumulator) and isinstance(x, Format)
@@ -265,7 +267,7 @@ def _output_sums(network: Network) -> Callable[[FloatArray], Enclosure] | None:
     transposed, scale = np.ascontiguousarray(weight.T), float_up(kind.scale)
 
     def sums(codes: FloatArray) -> Enclosure:
-        found = _values(network, codes @ transposed + bias)
+        found = values_of_codes(network, codes @ transposed + bias)
         return Enclosure(found.values, inflate(found.radius + error * scale, 4))
 
     return sums
@@ -274,16 +276,16 @@ def _output_sums(network: Network) -> Callable[[FloatArray], Enclosure] | None:
 def _hull_side(problem: Problem) -> Callable[[FloatArray, Enclosure], Enclosure]:
     """Both ends of what the codes can be, exactly; the radius is the largest of the batch."""
     network = problem.quantized
-    if max(_bits(op) for op in network.ops if isinstance(op, Affine | Requantize)) > EXACT_BITS[-1][1]:
+    if max(bits_of_sums(op) for op in network.ops if isinstance(op, Affine | Requantize)) > EXACT_BITS[-1][1]:
         return lambda points, _: _exact_side(problem, points)
     steps = [bounds_step(op) for op in network.ops]
 
     def side(points: FloatArray, _: Enclosure) -> Enclosure:
-        low: Codes = _input_codes(problem, points)
+        low: Codes = input_codes(problem, points)
         high = low
         for step in steps:
             low, high = step(low, high)
-        found = _values(network, (low + high) / 2)
+        found = values_of_codes(network, (low + high) / 2)
         kind = network.output.type.element
         assert not isinstance(kind, Real)
         half = _largest(high - low) / 2 * float_up(kind.scale)
@@ -321,7 +323,7 @@ def bounds_step(op: Op) -> Callable[[Codes, Codes], tuple[Codes, Codes]]:
     return lambda low, high: (step(low.copy()), step(high.copy()))
 
 
-def _bits(op: Affine | Requantize) -> int:
+def bits_of_sums(op: Affine | Requantize) -> int:
     """How many bits hold every operand, product and partial sum, in any order, and every result."""
     if isinstance(op, Requantize):
         return op.target.bits + 1
@@ -348,7 +350,7 @@ def _exact_side(problem: Problem, points: FloatArray) -> Enclosure:
     return Enclosure(values, radius)
 
 
-def _input_codes(problem: Problem, points: FloatArray) -> FloatArray:
+def input_codes(problem: Problem, points: FloatArray) -> FloatArray:
     """The input codes; a tie of the input quantizer that doubles cannot tell is decided exactly."""
     kind = problem.quantized.input.type.element
     if problem.region.model is InputModel.GRID or not isinstance(kind, Format):
@@ -366,7 +368,7 @@ def _input_codes(problem: Problem, points: FloatArray) -> FloatArray:
     return codes
 
 
-def _values(network: Network, codes: FloatArray) -> Enclosure:
+def values_of_codes(network: Network, codes: FloatArray) -> Enclosure:
     kind = network.output.type.element
     assert not isinstance(kind, Real), f"@{network.name} is not an integer network"
     scale = kind.scale

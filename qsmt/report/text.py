@@ -109,6 +109,8 @@ def _blocks(report: Report) -> Iterator[RenderableType]:
         yield from _headline(report.verdict, report)
     if report.command == "bound":
         yield _bounded(report)
+        if report.trust:
+            yield _indented(_trust(("dra", *report.trust)))
     if isinstance(report.verdict, Falsified):
         yield _indented(_witness(report.verdict.witness, report))
     yield _indented(_outputs(report))

@@ -2,77 +2,92 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from qsmt.arith.requantize import RequantKind
-from qsmt.arith.runtime_kinds import stacked
-from qsmt.frontend.runtimes import Runtime
-from tests.support.tflite import IntegerLayer, run, written
+from qsmt.arith.fixed import Overflow, Quantized
+from qsmt.arith.requantize import Requantization
+from qsmt.arith.runtime_kinds import DoubleAway, DoubleUp
+from qsmt.frontend.runtimes import Runtime, fixed_point
+from tests.support.tflite import RESOLVERS, IntegerLayer, random_bytes, random_layer, session, written
 
 pytest.importorskip("ai_edge_litert")
 
-RESOLVERS = {
-    Runtime.TFLITE_XNNPACK: "AUTO",
-    Runtime.TFLITE_RUY: "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
-    Runtime.TFLITE_REFERENCE: "BUILTIN_REF",
-}
 LAYERS = 12
+S8 = Quantized(True, 8, Fraction(1))
 every_runtime = pytest.mark.parametrize("runtime", RESOLVERS, ids=str)
-
-
-def layer(seed: int, *, dense: bool) -> tuple[IntegerLayer, npt.NDArray[np.int8]]:
-    """A layer and inputs; every third has scales that are powers of two, so that ties are frequent."""
-    rng = np.random.default_rng(seed)
-    ties, channels = seed % 3 == 0, 8
-    shape = (channels, 24) if dense else (channels, 3, 3, 2)
-    per_channel = not dense and seed % 2 == 1
-
-    def scale(low: float, high: float) -> np.float32:
-        exponent = rng.uniform(low, high)
-        return np.float32(2.0 ** (round(exponent) if ties else exponent))
-
-    scales = np.array([scale(-8, -6) for _ in range(channels if per_channel else 1)], dtype=np.float32)
-    made = IntegerLayer(
-        weight=rng.integers(-127, 128, shape).astype(np.int8),
-        bias=rng.integers(-4000, 4000, channels).astype(np.int32),
-        input=(scale(-7, -5), int(rng.integers(-100, 100))),
-        weight_scales=scales,
-        output=(scale(-5, -3), int(rng.integers(-60, 60))),
-    )
-    size = (1024, 24) if dense else (16, 9, 9, 2)
-    return made, rng.integers(-128, 128, size).astype(np.int8)
-
-
-def kinds(runtime: Runtime, made: IntegerLayer) -> list[RequantKind]:
-    x, y = Fraction(float(made.input[0])), Fraction(float(made.output[0]))
-    scales = [Fraction(float(s)) for s in made.weight_scales]
-    found = [runtime.kind(x, s, y, dense=made.is_dense) for s in scales]
-    return found * (len(made.bias) // len(found))
-
-
-def expected(runtime: Runtime, made: IntegerLayer, x: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
-    codes = stacked(kinds(runtime, made))(made.sums(x)) + made.output[1]  # type: ignore[arg-type]
-    return np.clip(codes, -128, 127)
+every_form = pytest.mark.parametrize("dense", [True, False], ids=["dense", "conv"])
 
 
 @every_runtime
-@pytest.mark.parametrize("dense", [True, False], ids=["dense", "conv"])
+@every_form
 def test_litert_computes_the_same_integers(runtime: Runtime, dense: bool) -> None:
     for seed in range(LAYERS):
-        made, x = layer(seed, dense=dense)
-        found = run(written(made, x.shape), x, RESOLVERS[runtime])
-        assert np.count_nonzero(found != expected(runtime, made, x)) == 0, seed
+        made = random_layer(seed, dense=dense)
+        x = random_bytes(seed, made, 1024 if dense else 16, side=9)
+        found = session(written(made, x.shape), runtime)(x)
+        assert np.count_nonzero(found != made.codes(runtime, made.sums(x))) == 0, seed
 
 
 def test_the_three_sets_of_kernels_are_not_one() -> None:
     """The same file has three meanings: why the runtime is an input of the question."""
     results = []
     for seed in range(LAYERS):
-        made, x = layer(seed, dense=False)
-        results.append([expected(runtime, made, x) for runtime in RESOLVERS])
+        made = random_layer(seed, dense=False)
+        sums = made.sums(random_bytes(seed, made, 16, side=9))
+        results.append([made.codes(runtime, sums) for runtime in RESOLVERS])
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert any(not np.array_equal(found[a], found[b]) for found in results)
+
+
+# --- where a multiplier in single precision and one in double precision differ --------------------------------
+
+X, W, Y = (np.float32(v) for v in (0.0123456, 0.000043217, 0.17))
+IN_DOUBLE = float(X) * float(W) / float(Y)
+IN_SINGLE = float(X * W) / float(Y)
+
+
+def at_thresholds(*, dense: bool, per_channel: bool) -> IntegerLayer:
+    """A channel for each accumulator next to which the result changes, by either multiplier: biases say it."""
+    found: set[int] = set()
+    for multiplier in (IN_DOUBLE, IN_SINGLE):
+        for kind in (DoubleUp(*fixed_point(multiplier)), DoubleAway(*fixed_point(multiplier))):
+            stairs = Requantization(kind, Overflow.SATURATE, S8).staircase(-(2**27), 2**27)
+            found |= {t + d for t in stairs.thresholds for d in (-1, 0)}
+    bias = np.array(sorted(found), dtype=np.int32)
+    shape = (len(bias), 2) if dense else (len(bias), 1, 1, 2)
+    scales = np.full(len(bias) if per_channel else 1, W, dtype=np.float32)
+    return IntegerLayer(np.ones(shape, dtype=np.int8), bias, (X, 3), scales, (Y, 0))
+
+
+@every_runtime
+@every_form
+@pytest.mark.parametrize("per_channel", [False, True], ids=["one scale", "per channel"])
+def test_every_threshold_is_where_litert_has_it(runtime: Runtime, dense: bool, per_channel: bool) -> None:
+    made = at_thresholds(dense=dense, per_channel=per_channel)
+    x = np.full((1, 2) if dense else (1, 1, 1, 2), 3, dtype=np.int8)  # the zero point
+    found = session(written(made, x.shape), runtime)(x)
+    assert np.array_equal(found, made.codes(runtime, made.sums(x)))
+
+
+def test_a_dense_layer_with_one_scale_would_have_other_thresholds_in_double_precision() -> None:
+    """Planted fault: the rule of a convolution, for a dense layer without a delegate."""
+    made = at_thresholds(dense=True, per_channel=False)
+    x = np.full((1, 2), 3, dtype=np.int8)
+    found = session(written(made, x.shape), Runtime.TFLITE_RUY)(x)
+    convolved = replace(made, weight=made.weight.reshape(-1, 1, 1, 2)).codes(Runtime.TFLITE_RUY, made.sums(x))
+    assert np.count_nonzero(found != convolved) > 100
+
+
+@every_form
+@pytest.mark.parametrize("per_channel", [False, True], ids=["one scale", "per channel"])
+def test_tflite_micro_multiplies_scales_as_its_source_does(dense: bool, per_channel: bool) -> None:
+    """CalculateOpDataFullyConnected and PopulateConvolutionQuantizationParams: only one of them is in floats."""
+    single = dense and not per_channel
+    expected = DoubleAway(*fixed_point(IN_SINGLE if single else IN_DOUBLE))
+    x, w, y = (Fraction(float(v)) for v in (X, W, Y))
+    assert Runtime.CMSIS_NN.kind(x, w, y, dense=dense, per_channel=per_channel) == expected
+    assert fixed_point(IN_SINGLE) != fixed_point(IN_DOUBLE)

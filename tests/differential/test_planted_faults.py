@@ -9,7 +9,7 @@ import pytest
 
 from qsmt import encoding as seam
 from qsmt.arith.fixed import Fixed
-from qsmt.engine import dispatch
+from qsmt.engine import choice, portfolio
 from qsmt.engine.alarm import write_problem
 from qsmt.engine.check import CheckResult, check
 from qsmt.engine.load import load_problem
@@ -31,7 +31,7 @@ RECIPE = Recipe(sizes=(2, 3, 1), hidden=Fixed(False, 3, 2), reference_frac=3)
 @pytest.fixture(autouse=True)
 def _in_a_scratch_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(dispatch, "Worker", InProcessWorker)
+    monkeypatch.setattr(portfolio, "Worker", InProcessWorker)
 
 
 def problems() -> list[tuple[Problem, bool]]:
@@ -56,7 +56,7 @@ def decide(problem: Problem, name: str) -> CheckResult:
 def test_a_fault_in_an_encoding_is_caught(name: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = seam.encodings()
     faulty = {k: Faulty(e, FAULTS[fault]) if k == name else e for k, e in genuine.items()}
-    for module in (seam, dispatch):
+    for module in (seam, choice):
         monkeypatch.setattr(module, "encodings", lambda: faulty)
         monkeypatch.setattr(module, "load", faulty.__getitem__)
     alarms = refutations = 0

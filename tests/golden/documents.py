@@ -18,7 +18,8 @@ def blocks(document: str) -> dict[str, str]:
 
 def without_effort(text: str) -> str:
     """When points are cheaper than boxes is measured on every machine, and with it how tight a finished search is."""
-    text = re.sub(r"\d+\.\d\d(?= s$|  )", "0.00", text, flags=re.MULTILINE)
+    text = re.sub(r"\d+\.\d\d(?= s$)", "0.00", text, flags=re.MULTILINE)
+    text = re.sub(r"\d+\.\d\d(?=  )", lambda m: "0.00".rjust(len(m[0])), text)  # columns stay where they are
     text = re.sub(r"analysed [\d,]+ boxes.*|─+", "", text)
     if "enumeration" in text:
         text = re.sub(r"(?<=no output differs by more than )[\d.e-]+", "BOUND", text)

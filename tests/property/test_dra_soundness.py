@@ -23,7 +23,7 @@ from qsmt.dra.domain import Boxes, Mode
 from qsmt.problem import InputModel, Problem, Region
 from tests.unit.dra.soundness import QUICK, executed, violations
 from tests.unit.dra.wild import Style, points_of, wild_pair, wild_problem
-from tests.unit.dra.wild_curves import curved_pair, curved_problem
+from tests.unit.dra.wild_curves import curved_pair, curved_problem, tabled_problem
 
 KINDS = [
     pytest.param(
@@ -69,7 +69,7 @@ def unlike_pair(seed: int, style: Style) -> Problem:
     return curved_pair(seed, style, alike=False)
 
 
-CURVED = [curved_pair, unlike_pair, curved_problem]
+CURVED = [curved_pair, unlike_pair, curved_problem, tabled_problem]
 
 
 @pytest.mark.parametrize("make", CURVED)

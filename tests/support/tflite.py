@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from qsmt.arith.requantize import RequantKind
+from qsmt.arith.runtime_kinds import stacked
+from qsmt.frontend.runtimes import Runtime
+
 Bytes = npt.NDArray[np.int8]
 Words = npt.NDArray[np.int32]
+Codes = npt.NDArray[np.int64]
+
+RESOLVERS = {
+    Runtime.TFLITE_XNNPACK: "AUTO",
+    Runtime.TFLITE_RUY: "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    Runtime.TFLITE_REFERENCE: "BUILTIN_REF",
+}
+"""LiteRT's sets of kernels."""
+
+CHANNELS, KERNEL = 8, (3, 3, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +46,54 @@ class IntegerLayer:
         return self.weight.ndim == 2
 
     def sums(self, x: Bytes) -> npt.NDArray[np.int64]:
-        """The exact accumulators; one axis for the channels, last."""
-        centred, weight = x.astype(np.int64) - self.input[1], self.weight.astype(np.int64)
-        if self.is_dense:
-            return centred @ weight.T + self.bias
-        windows = np.lib.stride_tricks.sliding_window_view(centred, self.weight.shape[1:3], axis=(1, 2))
-        return np.asarray(np.einsum("nijchw,mhwc->nijm", windows, weight) + self.bias)
+        """The exact accumulators, one axis for the channels, last: integers that doubles hold."""
+        centred, weight = x.astype(np.float64) - self.input[1], self.weight.astype(np.float64)
+        if not self.is_dense:
+            centred = np.lib.stride_tricks.sliding_window_view(centred, self.weight.shape[1:3], axis=(1, 2))
+            centred = np.moveaxis(centred, 3, -1)  # (n, i, j, h, w, c)
+            centred = centred.reshape(*centred.shape[:3], -1)
+        return (centred @ weight.reshape(len(weight), -1).T).astype(np.int64) + self.bias
+
+    def kinds(self, runtime: Runtime) -> list[RequantKind]:
+        """Of each channel."""
+        x, y = Fraction(float(self.input[0])), Fraction(float(self.output[0]))
+        several = len(self.weight_scales) > 1
+        found = [
+            runtime.kind(x, Fraction(float(s)), y, dense=self.is_dense, per_channel=several)
+            for s in self.weight_scales
+        ]
+        return found * (len(self.bias) // len(found))
+
+    def codes(self, runtime: Runtime, sums: Codes) -> Codes:
+        """What we say that the runtime makes of the accumulators."""
+        codes = stacked(self.kinds(runtime))(sums) + self.output[1]  # type: ignore[arg-type]
+        return np.clip(codes, -128, 127)
+
+
+def random_layer(seed: int, *, dense: bool) -> IntegerLayer:
+    """Of 8 channels; every third has scales that are powers of two, so that ties are frequent."""
+    rng = np.random.default_rng(seed)
+    ties, per_channel = seed % 3 == 0, seed % 2 == 1
+    shape = (CHANNELS, 24) if dense else (CHANNELS, *KERNEL)
+
+    def scale(low: float, high: float) -> np.float32:
+        exponent = rng.uniform(low, high)
+        return np.float32(2.0 ** (round(exponent) if ties else exponent))
+
+    scales = np.array([scale(-8, -6) for _ in range(CHANNELS if per_channel else 1)], dtype=np.float32)
+    return IntegerLayer(
+        weight=rng.integers(-127, 128, shape).astype(np.int8),
+        bias=rng.integers(-4000, 4000, CHANNELS).astype(np.int32),
+        input=(scale(-7, -5), int(rng.integers(-100, 100))),
+        weight_scales=scales,
+        output=(scale(-5, -3), int(rng.integers(-60, 60))),
+    )
+
+
+def random_bytes(seed: int, layer: IntegerLayer, count: int, *, side: int) -> Bytes:
+    """Inputs of a layer; those of a convolution are squares of so many pixels a side."""
+    shape = (24,) if layer.is_dense else (side, side, KERNEL[-1])
+    return np.random.default_rng(seed).integers(-128, 128, (count, *shape), dtype=np.int8)
 
 
 def _parameters(schema: Any, scales: Any, zero: int) -> Any:
@@ -101,15 +159,20 @@ def _operator(schema: Any, model: Any, graph: Any, layer: IntegerLayer) -> None:
     model.operatorCodes, model.subgraphs = [code], [graph]
 
 
-def run(model: bytes, x: Bytes, resolver: str) -> npt.NDArray[np.int64]:
-    """What LiteRT computes with one of its sets of kernels."""
+def session(model: bytes, runtime: Runtime) -> Callable[[Bytes], Codes]:
+    """The model as LiteRT executes it with one of its sets of kernels."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter = Interpreter(
-        model_content=model, experimental_op_resolver_type=OpResolverType[resolver], num_threads=1
-    )
+    kernels = OpResolverType[RESOLVERS[runtime]]
+    interpreter = Interpreter(model_content=model, experimental_op_resolver_type=kernels, num_threads=1)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
-    interpreter.invoke()
-    result = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    return np.asarray(result).astype(np.int64)
+    source, target = (
+        found()[0]["index"] for found in (interpreter.get_input_details, interpreter.get_output_details)
+    )
+
+    def run(x: Bytes) -> Codes:
+        interpreter.set_tensor(source, x)
+        interpreter.invoke()
+        return np.asarray(interpreter.get_tensor(target)).astype(np.int64)
+
+    return run

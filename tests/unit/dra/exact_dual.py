@@ -27,7 +27,7 @@ from qsmt.dra.trace import Trace
 from qsmt.facts import Interval
 from qsmt.ir.ops import Const
 from qsmt.ir.types import Real
-from qsmt.problem import Problem
+from qsmt.problem import InputModel, Problem
 
 
 @dataclass(frozen=True)
@@ -140,14 +140,15 @@ def at_input(case: Prepared, delta: list[Fraction], h: list[Fraction]) -> Fracti
     scale = problem.input_scale
     kind = problem.quantized.input.type.element
     lower, upper = problem.region.lower, problem.region.upper
-    total = Fraction(0)
-    if inputs.drift is None:
-        own = zip(delta, exact(inputs.difference.lower[0]), exact(inputs.difference.upper[0]), strict=True)
+    total, drift = Fraction(0), [Fraction(0)] * len(delta)
+    if inputs.rest is not None:
+        own = zip(delta, exact(inputs.rest.lower[0]), exact(inputs.rest.upper[0]), strict=True)
         total += sum(max(x * low, x * high) for x, low, high in own)
-        row = [x * scale for x in h]
-    else:
-        drift = Fraction(0) if isinstance(kind, Real) else kind.scale - scale
-        row = [x * drift + y * scale for x, y in zip(delta, h, strict=True)]
+    if problem.region.model is InputModel.CONTINUOUS and not isinstance(kind, Real):
+        drift = [-scale if moves else Fraction(0) for moves in np.ravel(inputs.drift)]
+    elif inputs.rest is None and not isinstance(kind, Real):
+        drift = [kind.scale - scale] * len(delta)
+    row = [x * d + y * scale for x, d, y in zip(delta, drift, h, strict=True)]
     return total + sum(max(x * low, x * high) for x, low, high in zip(row, lower, upper, strict=True))
 
 

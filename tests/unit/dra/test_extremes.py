@@ -25,15 +25,15 @@ F = Fraction
 def test_a_drift_that_is_no_normal_double_is_kept_as_bounds(off: Fraction) -> None:
     relation = InputRelation(InputModel.GRID, 1 + off, Fixed(True, 8, 0))
     found = input_facts(relation, Boxes(np.ones((1, 1)), np.ones((1, 1))))
-    assert found.drift is None
-    assert F(float(found.difference.lower[0, 0])) <= -off <= F(float(found.difference.upper[0, 0]))
+    assert found.drift == 0.0 and found.rest is not None
+    for known in (found.rest, found.difference):
+        assert F(float(known.lower[0, 0])) <= -off <= F(float(known.upper[0, 0]))
 
 
 def test_a_drift_that_is_a_double_is_a_slope() -> None:
     relation = InputRelation(InputModel.GRID, F(1, 255), Fixed(True, 8, 8))
-    assert input_facts(relation, Boxes(np.ones((1, 1)), np.ones((1, 1)))).drift == float(
-        F(1, 256) - F(1, 255)
-    )
+    found = input_facts(relation, Boxes(np.ones((1, 1)), np.ones((1, 1))))
+    assert found.drift == float(F(1, 256) - F(1, 255)) and found.rest is None
 
 
 def test_the_margin_of_a_vertex_never_vanishes() -> None:

@@ -82,7 +82,7 @@ def test_without_any_slack_a_form_is_wrong_on_points(monkeypatch: pytest.MonkeyP
 
 def _without_input_error(form: Any, inputs: Any) -> Any:
     rows, constant = form.h * inputs.scale, form.constant
-    return (rows if inputs.drift is None else rows + form.delta * inputs.drift), constant
+    return rows + form.delta * np.broadcast_to(inputs.drift, inputs.x.lower.shape)[:, None, :], constant
 
 
 FAULTS: dict[str, dict[str, Any]] = {

@@ -16,14 +16,17 @@ from qsmt.dra import curved as curving
 from qsmt.dra.activation import Before
 from qsmt.dra.analysis import analyze_region
 from qsmt.dra.deeppoly import Lines
-from qsmt.dra.domain import Mode
+from qsmt.dra.domain import Limits, Mode
+from qsmt.dra.hexagon import Hexagons
+from qsmt.dra.planes import Planes, planes
 from qsmt.dra.shape import Shape
+from qsmt.dra.tabulated import Tabulated
 from qsmt.facts import Interval, Stability
 from qsmt.problem import Problem
 from tests.support.any_network import curved
 from tests.unit.dra.soundness import QUICK, Range, executed, violations
 from tests.unit.dra.wild import Style, points_of, wild_pair
-from tests.unit.dra.wild_curves import curved_pair, curved_problem
+from tests.unit.dra.wild_curves import curved_pair, curved_problem, tabled_problem
 
 Executed = tuple[Problem, list[dict[str, Range]]]
 
@@ -56,7 +59,7 @@ def caught(pool: list[Executed], modes: tuple[Mode, ...]) -> list[str]:
     return []
 
 
-SHAPE_LINES, TWO_LINES = Shape.lines, curving._two_lines
+SHAPE_LINES, TWO_LINES, PLANES, ERROR = Shape.lines, curving._two_lines, planes, Tabulated.error
 
 
 def narrowed(z: Interval) -> Interval:
@@ -124,15 +127,47 @@ def image_at(self: Shape, z: Interval) -> Interval:
     return Interval(found.lower, found.upper)
 
 
-def slopes_of_reference(known: Before, ours: Shape | None, theirs: Shape | None) -> Interval | None:
-    same = ours is not None and ours.equals(theirs)
-    return ours.slopes(narrowed(known.reference)) if ours is not None and same else None
+def slopes_of_reference(shape: Shape, known: Before, w: Interval) -> Interval:
+    return shape.slopes(narrowed(known.reference))
+
+
+def middle_of_codes(self: Tabulated, w: Interval) -> Interval:
+    return ERROR(self, narrowed(w))
+
+
+def planes_of_the_sum(region: Hexagons, after: Interval) -> Planes:
+    """As if a code were what it was rounded from."""
+    found = PLANES(region, after)
+    return replace(found, alpha=1.0 + 0 * found.alpha, beta=0 * found.beta, gamma=0 * found.gamma)
+
+
+def line_of_the_sum(z: Interval, limits: Limits, noise: tuple[float, float]) -> Lines:
+    slope = 1.0 + 0 * np.stack([z.lower, z.lower])
+    return Lines(slope, 0 * slope)
+
+
+def read_without_noise(self: Tabulated, s: Interval) -> Interval:
+    return self.inner.limits.of(s)
 
 
 FAULTS["an image of the middle"] = {"qsmt.dra.shape.Shape.image": image_at}
-FAULTS["slopes of the reference only"] = {
-    "qsmt.dra.trace.slopes_between": slopes_of_reference,
-    "qsmt.dra.analysis.slopes_between": slopes_of_reference,
+FAULTS["slopes of the reference only"] = {"qsmt.dra.curved._slopes": slopes_of_reference}
+
+OF_TABLES: dict[str, dict[str, Any]] = {
+    "a table has no error": {
+        "qsmt.dra.tabulated.Tabulated.error": lambda self, w: Interval(0 * w.lower, 0 * w.upper)
+    },
+    "a table's error is that of the code in the middle": {
+        "qsmt.dra.tabulated.Tabulated.error": middle_of_codes
+    },
+    "a code is what it was rounded from": {"qsmt.dra.curved.planes": planes_of_the_sum},
+    "no line is moved by a code's rounding": {"qsmt.dra.deeppoly.lines_around": line_of_the_sum},
+    "a table reads what is not rounded": {"qsmt.dra.tabulated.Tabulated.read": read_without_noise},
+    "an error has one sign": {
+        "qsmt.dra.tabulated.Tabulated.error": lambda self, w: Interval(
+            np.maximum(ERROR(self, w).lower, 0.0), ERROR(self, w).upper
+        )
+    },
 }
 
 
@@ -145,6 +180,26 @@ def test_a_fault_is_caught(name: str, pool: list[Executed], monkeypatch: pytest.
     for target, wrong in FAULTS[name].items():
         monkeypatch.setattr(target, wrong)
     assert caught(pool, (Mode.BEST,)) != []
+
+
+@pytest.fixture(scope="module")
+def tables() -> list[Executed]:
+    """Integer networks that read the reference's functions from tables."""
+    problems = [tabled_problem(seed, Style((2, 4, 3, 2), wraps=False)) for seed in range(40)]
+    return [(p, executed(p, points_of(p, 1, 60))) for p in problems]
+
+
+def test_without_a_fault_no_table_is_left(tables: list[Executed]) -> None:
+    assert caught(tables, tuple(Mode)) == []
+
+
+@pytest.mark.parametrize("name", OF_TABLES)
+def test_a_fault_of_a_table_is_caught(
+    name: str, tables: list[Executed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for target, wrong in OF_TABLES[name].items():
+        monkeypatch.setattr(target, wrong)
+    assert caught(tables, (Mode.BEST,)) != []
 
 
 @pytest.mark.parametrize("name", ONLY_OPTIMIZED)

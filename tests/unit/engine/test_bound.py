@@ -134,3 +134,15 @@ def test_a_continuous_region_gets_tighter_bounds_than_analysis_gives() -> None:
         one.extremes is not None
         and one.certified[0] <= one.extremes[0] <= one.extremes[1] <= one.certified[1]
     )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_reals_that_are_quantized_the_search_ends_too(seed: int) -> None:
+    """Parts read one code each, so that the difference on a part is the reference's own: nothing else is left."""
+    problem = continuous(random_problem(seed, Recipe(sizes=(2, 4, 2), radius=3)))
+    found = bound(problem, Options(jobs=1, timeout_s=60.0, encoding="none"), gap=Fraction(1, 1000))
+    assert found.reason is None
+    for output in found.outputs:
+        assert output.extremes is not None
+        width = output.certified[1] - output.certified[0]
+        assert width > 0 and width - float(output.extremes[1] - output.extremes[0]) < 0.02

@@ -13,9 +13,10 @@ import pytest
 from qsmt import encoding as seam
 from qsmt.dra.analysis import analyze_region
 from qsmt.encoding import Fidelity, Query
-from qsmt.engine import dispatch
+from qsmt.engine import choice, portfolio
 from qsmt.engine.check import analyse
-from qsmt.engine.dispatch import choices, open_queries, solve_residual, validate
+from qsmt.engine.choice import choices, validate
+from qsmt.engine.dispatch import open_queries, solve_residual
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import CrossCheck, Options, Trust
 from qsmt.errors import BackendError, SoundnessError
@@ -101,11 +102,11 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         table: dict[str, Any] = {e.name: e for e in offered}
         if real:
             table["bitvector"] = genuine
-        for module in (seam, dispatch):
+        for module in (seam, choice):
             monkeypatch.setattr(module, "encodings", lambda: table)
             monkeypatch.setattr(module, "load", table.__getitem__)
         monkeypatch.setattr("qsmt.engine.crosscheck.load", table.__getitem__)
-        monkeypatch.setattr(dispatch, "Worker", InProcessWorker)
+        monkeypatch.setattr(portfolio, "Worker", InProcessWorker)
 
     genuine = seam.load("bitvector")
     monkeypatch.chdir(tmp_path)

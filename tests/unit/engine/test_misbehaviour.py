@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from qsmt.engine import dispatch
+from qsmt.engine import portfolio
 from qsmt.engine.check import analyse
 from qsmt.engine.dispatch import solve_residual
 from qsmt.engine.investigation import Investigation
@@ -56,7 +56,7 @@ def test_the_other_queries_are_still_answered(
     (tmp_path / f"{name}.py").write_text(SCRIPT.format(body=body))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(dispatch, "answer", import_module(name).misbehave)
+    monkeypatch.setattr(portfolio, "answer", import_module(name).misbehave)
     options = Options(
         encoding="bitvector",
         backend="bitwuzla",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from qsmt.engine import dispatch
+from qsmt.engine import portfolio
 from qsmt.engine.cost import BY_TRUST, estimate
 from qsmt.solver.base import Answer, Limits, Status
 from qsmt.verdict import Unknown, Verified
@@ -50,7 +50,7 @@ class Interruptible(InProcessWorker):
 
 @pytest.fixture(autouse=True)
 def _short_head_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "HEAD_START_S", 0.05)
+    monkeypatch.setattr(portfolio, "HEAD_START_S", 0.05)
     Interruptible.stopped = threading.Event()
 
 
@@ -74,7 +74,7 @@ def test_a_slow_solver_is_joined_and_stopped_by_a_faster_one(
     """The first waits until it is stopped: without the second there would be no end."""
     slow = Scripted(SILENT, before=lambda: Interruptible.stopped.wait(60))
     install(*pair(slow, FakeBackend(UNSAT, trust="smt:b")))
-    monkeypatch.setattr(dispatch, "Worker", Interruptible)
+    monkeypatch.setattr(portfolio, "Worker", Interruptible)
     found = decide(TRUE, encoding="auto")
     assert isinstance(found, Verified) and found.trust == ("dra", "smt:b")
     assert Interruptible.stopped.is_set()
@@ -93,6 +93,26 @@ def test_two_that_do_not_know_are_two_reasons(install: Any) -> None:
     install(*pair(FakeBackend(SILENT), FakeBackend(Answer(Status.UNKNOWN, reason="too hard"))))
     found = decide(TRUE, encoding="auto")
     assert isinstance(found, Unknown) and "no idea" in found.reason and "too hard" in found.reason
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_who_gives_up_early_makes_room_for_the_next(install: Any, jobs: int) -> None:
+    third = FakeEncoding(FakeBackend(UNSAT, trust="smt:c"), name="third")
+    install(*pair(FakeBackend(SILENT), FakeBackend(RuntimeError("segmentation fault"))), third)
+    found = decide(TRUE, encoding="auto", jobs=jobs)
+    assert isinstance(found, Verified) and found.trust == ("dra", "smt:c")
+
+
+def test_a_short_query_keeps_most_of_its_time_for_the_second(
+    install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head start of an hour is cut to a share of the query's half second."""
+    monkeypatch.setattr(portfolio, "HEAD_START_S", 3600.0)
+    slow = Scripted(SILENT, before=lambda: Interruptible.stopped.wait(60))
+    install(*pair(slow, FakeBackend(UNSAT, trust="smt:b")))
+    monkeypatch.setattr(portfolio, "Worker", Interruptible)
+    found = decide(TRUE, encoding="auto", timeout_s=2.0)
+    assert isinstance(found, Verified) and found.trust == ("dra", "smt:b")
 
 
 def test_with_one_job_they_take_turns(install: Any) -> None:

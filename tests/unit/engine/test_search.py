@@ -12,6 +12,7 @@ import pytest
 
 from qsmt.arith.fixed import Fixed
 from qsmt.dra.analysis import analyze, analyze_region
+from qsmt.dra.compiled import InputRelation
 from qsmt.dra.domain import Boxes, Mode
 from qsmt.engine import branch, pieces
 from qsmt.engine.boxes import Batch, Rows, halves
@@ -254,12 +255,12 @@ def test_a_proof_that_exceeds_the_claim_is_an_alarm(cost: Callable[[Costs], None
 # --- planted faults: a box that is lost is noticed -----------------------------------------------------
 
 
-def dropped_half(batch: Batch, axis: Rows, *, grid: bool) -> Batch:
-    return halves(batch, axis, grid=grid)[: len(batch)]
+def dropped_half(batch: Batch, axis: Rows, *, grid: bool, read: InputRelation | None) -> Batch:
+    return halves(batch, axis, grid=grid, read=read)[: len(batch)]
 
 
-def off_by_one(batch: Batch, axis: Rows, *, grid: bool) -> Batch:
-    found = halves(batch, axis, grid=grid)
+def off_by_one(batch: Batch, axis: Rows, *, grid: bool, read: InputRelation | None) -> Batch:
+    found = halves(batch, axis, grid=grid, read=read)
     found.lower[len(batch) + np.arange(len(batch)), axis] += 1
     return found[found.lower[:, 0] <= found.upper[:, 0]]
 

@@ -12,7 +12,7 @@ import pytest
 from qsmt.arith.fixed import Fixed
 from qsmt.dra.analysis import analyze_region
 from qsmt.encoding import answer
-from qsmt.engine import dispatch
+from qsmt.engine import portfolio
 from qsmt.engine.campaign import configurations
 from qsmt.engine.check import check
 from qsmt.engine.plan import CrossCheck, Options
@@ -40,13 +40,13 @@ def small_licence(monkeypatch: pytest.MonkeyPatch) -> None:
     for place in ("qsmt_milp.backends.gurobi", "qsmt_milp.encoding"):
         monkeypatch.setattr(f"{place}.has_full_licence", lambda: False)
     monkeypatch.setattr(gurobi, "FREE_SIZE", 5)
-    monkeypatch.setattr(dispatch, "Worker", InProcessWorker)
+    monkeypatch.setattr(portfolio, "Worker", InProcessWorker)
 
 
 @pytest.fixture
 def no_gurobi(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "gurobipy", None)
-    monkeypatch.setattr(dispatch, "Worker", InProcessWorker)
+    monkeypatch.setattr(portfolio, "Worker", InProcessWorker)
     for cached in (gurobi._session, gurobi.has_full_licence):
         cached.cache_clear()
     yield

@@ -301,7 +301,7 @@ def test_sums_of_outputs_that_no_double_holds_are_within_their_radius(
     monkeypatch.setattr(batch, "_exact_side", None)
     found = BatchInterpreter(problem).run(doubles(points))
     last = problem.quantized.ops[-1]
-    assert isinstance(last, Affine) and batch._bits(last) > 51
+    assert isinstance(last, Affine) and batch.bits_of_sums(last) > 51
     assert holds(found, executions) and (found.radius < 1e-9 * np.abs(found.difference).max()).all()
     assert not holds(replace(found, radius=0 * found.radius), executions)
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from qsmt.engine.bound import BoundResult
 from qsmt.engine.check import CheckResult, check
 from qsmt.engine.investigation import OutputRange
 from qsmt.engine.plan import Options
@@ -47,6 +48,18 @@ def test_a_verified_report_begins_with_the_verdict_and_explains_each_label() -> 
         < said.index("bit-vector solver")
         < said.index("numerical solver")
     )
+
+
+def test_a_bound_that_a_numerical_solver_made_tighter_says_so_at_the_top() -> None:
+    outputs = tuple(OutputRange(i, (-0.5, 0.25), None) for i in PROBLEM.claim.outputs)
+
+    def rendered(*trust: str) -> str:
+        result = BoundResult(PROBLEM, outputs, (), 0.5, None, trust)
+        return text.render(Report.of_bound(result, source={"files": []}, notes=()))
+
+    said = rendered("milp:highs")
+    assert "rests on" not in rendered()
+    assert said.startswith("BOUND") and said.index("numerical solver") < said.index("certified difference")
 
 
 def test_a_falsified_report_shows_both_networks_at_the_witness() -> None:
