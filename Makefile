@@ -79,7 +79,7 @@ bench-engine: $(STAMP) ## the search: two processes against one, enumeration aga
 
 bench-vnnlib: $(STAMP) ## VNN-LIB files: ACAS Xu in floats and in 8 to 16 bits, cart pole, lunar lander (hours)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.vnnlib_pairs --write benchmarks/results/vnnlib-pairs.md
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.vnnlib --write benchmarks/results/vnnlib.md
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.vnnlib --log .bench-vnnlib.jsonl --write benchmarks/results/vnnlib.md
 
 bench-int8: $(STAMP) ## files quantized by onnxruntime: bounds proved, broken and tightest; a million inputs bit by bit
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.int8

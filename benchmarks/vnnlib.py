@@ -1,15 +1,17 @@
 """VNN-LIB files of others: ACAS Xu's properties 1 to 10, cart pole and lunar lander, in floats and in 8 to 16 bits.
 
-python -m benchmarks.vnnlib [--smoke] [--only TEXT] [--seconds S] [--jobs N] [--write FILE]
+python -m benchmarks.vnnlib [--smoke] [--only TEXT] [--seconds S] [--jobs N] [--log FILE] [--write FILE]
 
 Prints a line per query: the answer, what is published of the float network, wall and CPU seconds, and of a violation
 whether it is one when it is executed again: exactly, by the networks that were asked about, and for a float network in
-single precision, by onnxruntime. `--write` makes a table of it.
+single precision, by onnxruntime. `--log` keeps the answers, and does not ask again what is in it already; `--write`
+makes a table of all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import time
 from collections import Counter
@@ -17,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -162,6 +165,19 @@ def cpu_seconds() -> float:
     return sum(s.ru_utime + s.ru_stime for s in spent)
 
 
+def logged(file: Path | None) -> dict[str, dict[str, Any]]:
+    """The answers that are in a log already, by title."""
+    if file is None or not file.is_file():
+        return {}
+    return {entry["query"]: entry for entry in map(json.loads, file.read_text().splitlines())}
+
+
+def entry(row: Row) -> dict[str, Any]:
+    """A row, for a log."""
+    said = {"query": row.task.title, "answer": row.answer.value, "replay": row.replay}
+    return said | {"seconds": round(row.seconds, 2), "cpu": round(row.cpu, 2)}
+
+
 def table(rows: Sequence[Row]) -> Iterator[str]:
     """A line per query, a column per precision: the answer and the CPU seconds."""
     by_name: dict[str, dict[int | None, Row]] = {}
@@ -218,19 +234,27 @@ def main() -> None:
     parser.add_argument("--only", default="", help="queries whose title contains this")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="per query")
     parser.add_argument("--jobs", type=int, default=1, help="processes per query")
-    parser.add_argument("--write", type=Path, help="write the table to this file, after every query")
+    parser.add_argument("--log", type=Path, help="keep every answer in this file, and go on from it")
+    parser.add_argument("--write", type=Path, help="write the table to this file")
     given = parser.parse_args()
     if not PUBLIC.is_dir():
         print(f"the public networks are not at {PUBLIC}")
         return
-    options, rows = Options(timeout_s=given.seconds, jobs=given.jobs), list[Row]()
+    options, known = Options(timeout_s=given.seconds, jobs=given.jobs), logged(given.log)
     print(f"{'query':<44} {'answer':<10} {'known':<8} {'seconds':>8} {'CPU':>8}  executed again")
+    rows = []
     for task in (*acas_tasks(smoke=given.smoke), *controller_tasks(smoke=given.smoke)):
-        if given.only in task.title:
+        if task.title in known:
+            old = known[task.title]
+            rows.append(Row(task, Answer(old["answer"]), old["seconds"], old["cpu"], old["replay"]))
+        elif given.only in task.title:
             rows.append(run(task, options))
             print(rows[-1], flush=True)
-            if given.write:
-                given.write.write_text(document(rows, options))
+            if given.log:
+                with given.log.open("a") as log:
+                    log.write(json.dumps(entry(rows[-1])) + "\n")
+    if given.write:
+        given.write.write_text(document(rows, options))
     print(*summary(rows), sep="\n")
 
 

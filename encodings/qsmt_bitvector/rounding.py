@@ -19,8 +19,9 @@ from fractions import Fraction
 from math import gcd, lcm
 
 from qsmt.arith.fixed import Format, Overflow
-from qsmt.arith.requantize import Requantization, staircase
+from qsmt.arith.requantize import Requantization, pieces
 from qsmt.arith.rounding import Rounding, floor_offset, round_ratio
+from qsmt.arith.table import Table
 from qsmt_bitvector.linear import Linear, combination, constant, numerator, of_term, residue
 from qsmt_bitvector.widths import Circuit, Term
 
@@ -39,6 +40,8 @@ _BY_SIGN: dict[Rounding, tuple[Rounding, Rounding]] = {  # the same rounding on 
 def requantized(circuit: Circuit, rule: Requantization, form: Linear, name: str) -> Linear:
     """The code that `rule` gives to a form of denominator 1."""
     form = form.tightened()
+    if rule.table is not None:
+        return _by_steps(circuit, rule.apply, form, name, table=rule.table)
     apply = rule.apply if rule.is_monotone(form.low, form.high) else rule.unbounded
     steps = apply(form.high) - apply(form.low)
     if steps == 0:
@@ -64,12 +67,16 @@ def _ratio(form: Linear) -> tuple[Linear, int]:
     return top, form.denominator // by
 
 
-def _by_steps(circuit: Circuit, rule: Callable[[int], int], form: Linear, name: str) -> Linear:
-    """A monotone rule of a form of denominator 1, by its thresholds."""
+def _by_steps(
+    circuit: Circuit, rule: Callable[[int], int], form: Linear, name: str, *, table: Table | None = None
+) -> Linear:
+    """A rule of a form of denominator 1, by its thresholds: a monotone one, or that of a table."""
     reduced, by = form.reduced()
     whole = circuit.named(f"{name}.sum", numerator(circuit, reduced))
-    stairs = staircase(lambda count: rule(count * by), whole.low, whole.high)
-    return of_term(circuit.named(f"{name}.round", circuit.lookup(whole, stairs)))
+    found = pieces(lambda count: rule(count * by), table, whole.low, whole.high, by=by)
+    if not found.thresholds:
+        return constant(found.values[0])
+    return of_term(circuit.named(f"{name}.round", circuit.lookup(whole, found)))
 
 
 def rounded(circuit: Circuit, form: Linear, rounding: Rounding, name: str) -> Linear:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from qsmt.arith.requantize import Staircase
+from qsmt.arith.requantize import Pieces
 
 Bits: TypeAlias = Any  # a pysmt bit-vector; pysmt is untyped
 Condition: TypeAlias = Any  # a pysmt formula
@@ -188,19 +188,20 @@ class Circuit:
         steps = self._manager.BVUDiv(distance.bits, self.constant(divisor, distance.width))
         return self.sum([(1, Term(steps, distance.width, 0, last - first))], first, low=first, high=last)
 
-    def lookup(self, term: Term, stairs: Staircase) -> Term:
-        """The value of a monotone map at `term`, by binary search among its thresholds."""
-        low, high = stairs.first, stairs.first + len(stairs.thresholds)
+    def lookup(self, term: Term, pieces: Pieces) -> Term:
+        """The value of a map at `term`, by binary search among its thresholds."""
+        values, thresholds = pieces.values, pieces.thresholds
+        low, high = min(values), max(values)
         width = bits_for(low, high)
 
         def between(first: int, last: int) -> Bits:
             if first == last:
-                return self.constant(first, width)
+                return self.constant(values[first], width)
             middle = (first + last) // 2
-            reached = self.at_least(term, stairs.thresholds[middle - low])
+            reached = self.at_least(term, thresholds[middle])
             return self._manager.Ite(reached, between(middle + 1, last), between(first, middle))
 
-        return Term(between(low, high), width, low, high)
+        return Term(between(0, len(thresholds)), width, low, high)
 
     def even_at_ties(self, quotient: Term, term: Term, divisor: int) -> Term:
         """`quotient`, which is `floor(term / divisor)`, with its last bit cleared if there is no remainder."""

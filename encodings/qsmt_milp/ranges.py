@@ -18,6 +18,7 @@ import numpy as np
 
 from qsmt.arith.outward import float_down, float_up
 from qsmt.arith.real import ExactArray, RealTensor, exact_array
+from qsmt.arith.requantize import Requantization
 from qsmt.arith.runtime_kinds import Hull
 from qsmt.errors import SoundnessError
 from qsmt.facts import Interval
@@ -118,11 +119,16 @@ def _leaky_relu(op: LeakyRelu, x: Range) -> Range:
 @RULES.register(Requantize)
 def _requantize(op: Requantize, x: Range) -> Range:
     """By the images of both ends; of a rule that is not monotone there, this is not the range (see below)."""
+    ends = [_image(rule, low, high) for rule, low, high in zip(op.rules, x.lower, x.upper, strict=True)]
+    lower, upper = zip(*ends, strict=True)
+    return Range(exact_array(lower, x.lower.shape), exact_array(upper, x.upper.shape))
 
-    def applied(end: ExactArray) -> ExactArray:
-        return exact_array((rule.apply(v) for rule, v in zip(op.rules, end, strict=True)), end.shape)
 
-    return Range(applied(x.lower), applied(x.upper))
+def _image(rule: Requantization, low: int, high: int) -> tuple[int, int]:
+    if rule.table is None:
+        return rule.apply(low), rule.apply(high)
+    least, greatest = rule.table.image(low, high)
+    return rule.target.saturated(least), rule.target.saturated(greatest)
 
 
 def _product(weight: ExactArray, bias: ExactArray, x: Range) -> Range:
@@ -161,13 +167,14 @@ def _overflow(op: Op, x: Range, out: Range) -> Iterator[str]:
     if isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP:
         if isinstance(op, Affine) and not out.within(kind.min, kind.max):
             yield f"the accumulator %{op.out.name} may wrap around on this region"
-    elif isinstance(op, Requantize) and not _is_monotone(op, x):
+    elif isinstance(op, Requantize) and not _is_known(op, x):
         yield f"%{op.out.name} may overflow on this region, where {op.overflow} is not monotone"
 
 
-def _is_monotone(op: Requantize, x: Range) -> bool:
+def _is_known(op: Requantize, x: Range) -> bool:
+    """Is every rule monotone there, or a table?"""
     triples = zip(op.rules, x.lower, x.upper, strict=True)
-    return all(rule.is_monotone(low, high) for rule, low, high in triples)
+    return all(rule.table is not None or rule.is_monotone(low, high) for rule, low, high in triples)
 
 
 def excess(name: str, known: Range) -> Iterator[str]:

@@ -9,7 +9,8 @@ anywhere. The other roundings differ from such a floor only in the k, and one bi
 for HALF_EVEN the parity of y, for the roundings that look at the sign the sign of acc.
 
 Rows with a large p or q would drown in a solver's integrality tolerance. For them the staircase: one binary
-for each threshold that the accumulator may reach, `y = first + sum of b`, where `b = 1 iff acc >= t`.
+for each threshold that the accumulator may reach, `y = first + sum of b`, where `b = 1 iff acc >= t`; a table that also
+falls has steps down.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from qsmt.arith.requantize import staircase
+from qsmt.arith.requantize import pieces
 from qsmt.arith.rounding import Rounding, floor_offset
 from qsmt_milp.model import Builder, Exact, Linear, combination
 from qsmt_milp.neuron import NONNEGATIVE, NONPOSITIVE, Neuron
@@ -106,11 +107,13 @@ def offset(denominator: int, rounding: Rounding) -> int:
 
 def stairs(builder: Builder, name: str, neuron: Neuron) -> Linear:
     """The rounded and clamped neuron, threshold by threshold."""
-    steps = staircase(lambda acc: int(neuron(acc)), int(neuron.low), int(neuron.high))
+    assert neuron.rule is not None
+    steps = pieces(lambda acc: int(neuron(acc)), neuron.rule.table, int(neuron.low), int(neuron.high))
     reached = [_reached(builder, f"{name}.ge{t}.{k}", neuron, t) for k, t in enumerate(steps.thresholds)]
     for k, (first, then) in enumerate(pairwise(reached)):
         builder.at_most(f"{name}.order.{k}", then - first)
-    return combination([1] * len(reached), reached, steps.first)
+    heights = [after - before for before, after in pairwise(steps.values)]
+    return combination(heights, reached, steps.values[0])
 
 
 def _reached(builder: Builder, name: str, neuron: Neuron, threshold: int) -> Linear:

@@ -28,7 +28,8 @@ from fractions import Fraction
 import numpy as np
 
 from qsmt.arith.real import IntArray
-from qsmt.arith.runtime_kinds import Hull, RuntimeKind, Table, stacked
+from qsmt.arith.runtime_kinds import Hull, RuntimeKind, stacked
+from qsmt.arith.table import Table
 
 _SLACK = 2.0**-48
 """Relative to a level: the errors of M, of its product with a threshold and of a difference are 2**-53 each."""

@@ -10,7 +10,8 @@ The others are what the kernels of runtimes compute (qsmt.arith.runtime_kinds, d
 With saturation all of them are monotone in `acc` (a table if its codes are). A monotone map onto n-bit
 integers is fixed by its at most 2**n - 1 thresholds, which bisection finds on the exact rule: the
 `Staircase`. It needs no theory of the rule, so every consumer can fall back on it. Even the noise of a
-runtime's kind, how far its result may be from the exact multiple, is read off its thresholds.
+runtime's kind, how far its result may be from the exact multiple, is read off its thresholds. A table that is
+not monotone is a staircase that also goes down: `Pieces`.
 """
 
 from __future__ import annotations
@@ -22,17 +23,10 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from qsmt.arith.fixed import Fixed, Overflow, Quantized
+from qsmt.arith.ideal import Ideal
 from qsmt.arith.rounding import Rounding, noise_bounds, round_ratio
-from qsmt.arith.runtime_kinds import (
-    DoubleAway,
-    DoubleUp,
-    F32Mul,
-    F64Mul,
-    Hull,
-    RuntimeKind,
-    SingleUp,
-    Table,
-)
+from qsmt.arith.runtime_kinds import DoubleAway, DoubleUp, F32Mul, F64Mul, Hull, RuntimeKind, SingleUp
+from qsmt.arith.table import Table
 
 MAX_SHIFT = 4096
 """No two formats are further apart; and 2**MAX_SHIFT is still a number that can be written down."""
@@ -92,7 +86,7 @@ def _rounded_multiple(acc: int, multiplier: Fraction, rounding: Rounding) -> int
 
 ExactKind: TypeAlias = Shift | Rational
 RequantKind: TypeAlias = ExactKind | RuntimeKind
-RUNTIME_KINDS = (F32Mul, F64Mul, DoubleAway, DoubleUp, SingleUp, Table, Hull)
+RUNTIME_KINDS = (F32Mul, F64Mul, DoubleAway, DoubleUp, SingleUp, Table, Hull, Ideal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +125,14 @@ class Requantization:
         """Can an accumulator in [low, high] leave the target's range?"""
         return not (self.target.fits(self.unbounded(low)) and self.target.fits(self.unbounded(high)))
 
+    @property
+    def table(self) -> Table | None:
+        """The kind, if it is a table."""
+        return self.kind if isinstance(self.kind, Table) else None
+
     def is_monotone(self, low: int, high: int) -> bool:
-        """Is `apply` monotone on [low, high]? Wrapping and zeroing are not once they happen."""
-        if isinstance(self.kind, Table) and not self.kind.is_monotone:
+        """Is `apply` monotone on [low, high]? Wrapping and zeroing are not once they happen, nor are some tables."""
+        if self.table is not None and not self.table.is_monotone:
             return False
         saturates = self.overflow in (Overflow.SATURATE, Overflow.SATURATE_SYMMETRIC)
         return saturates or not self.overflows(low, high)
@@ -160,6 +159,37 @@ class Staircase:
 
     def __call__(self, acc: int) -> int:
         return self.first + bisect_right(self.thresholds, acc)
+
+    @property
+    def pieces(self) -> Pieces:
+        return Pieces(tuple(range(self.first, self.first + len(self.thresholds) + 1)), self.thresholds)
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A map that is constant piece by piece: `values[k]` where k thresholds are reached; one value more than those."""
+
+    values: tuple[int, ...]
+    thresholds: tuple[int, ...]
+
+    def __call__(self, acc: int) -> int:
+        return self.values[bisect_right(self.thresholds, acc)]
+
+
+def pieces(rule: Callable[[int], int], table: Table | None, low: int, high: int, *, by: int = 1) -> Pieces:
+    """The pieces of `rule` on the integers of [low, high], each of which stands for `by` accumulators.
+
+    The rule is monotone, or it is that of a table: then it can only change where the table does.
+    """
+    if table is None or table.is_monotone:
+        return staircase(rule, low, high).pieces
+    values, thresholds = [rule(low)], list[int]()
+    for start in table.starts:
+        at = -(-start // by)
+        if low < at <= high and rule(at) != values[-1]:
+            values.append(rule(at))
+            thresholds.append(at)
+    return Pieces(tuple(values), tuple(thresholds))
 
 
 def staircase(rule: Callable[[int], int], low: int, high: int) -> Staircase:

@@ -12,6 +12,10 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
+from qsmt.arith.real import FloatArray
+
 
 class Rounding(StrEnum):
     """How a value between two integers becomes one of them."""
@@ -106,3 +110,34 @@ def floor_offset(denominator: int, rounding: Rounding) -> int | None:
         case Rounding.HALF_EVEN | Rounding.HALF_AWAY | Rounding.HALF_TOWARD_ZERO:
             # An odd denominator has no ties, and without ties all nearest roundings are one.
             return denominator // 2 if denominator % 2 else None
+
+
+# --- arrays of doubles ---
+
+
+def _half(toward: Callable[[FloatArray], FloatArray]) -> Callable[[FloatArray], FloatArray]:
+    """To nearest, with ties as `toward` says. A fractional part of 1/2 is seen exactly in doubles."""
+
+    def rule(v: FloatArray) -> FloatArray:
+        tie = np.abs(v - np.trunc(v)) == 0.5
+        return np.where(tie, toward(v), np.rint(v))
+
+    return rule
+
+
+def _away(v: FloatArray) -> FloatArray:
+    return np.copysign(np.ceil(np.abs(v)), v)
+
+
+ROUND: dict[Rounding, Callable[[FloatArray], FloatArray]] = {
+    Rounding.FLOOR: np.floor,
+    Rounding.CEIL: np.ceil,
+    Rounding.TOWARD_ZERO: np.trunc,
+    Rounding.AWAY: _away,
+    Rounding.HALF_UP: _half(np.ceil),
+    Rounding.HALF_DOWN: _half(np.floor),
+    Rounding.HALF_EVEN: np.rint,
+    Rounding.HALF_AWAY: _half(_away),
+    Rounding.HALF_TOWARD_ZERO: _half(np.trunc),
+}
+"""Each exact for every double."""

@@ -6,7 +6,8 @@
     DOUBLE_UP(q, e)     SRDHM, then a shift that rounds half up    LiteRT without a delegate (ruy)
     SINGLE_UP(q, e)     (acc * q + 2**(30 - e)) >> (31 - e)        TFLITE_SINGLE_ROUNDING
     HULL(M, d)          anything between RNE(acc * M - d) and RNE(acc * M + d): a relation
-    TABLE(first, ...)   any map of codes: what a runtime computes in float on each code by itself
+    TABLE(first, ...)   any map of codes, monotone or not: what a runtime computes in float on each code by itself
+    IDEAL(M, o, R)      R((acc + o) * M), exactly: the ideal that runtimes approximate
 
 SRDHM(a, q) = (a * q + 2**30) >> 31, the saturating rounding doubling high multiplication. Each kind has two
 forms: `rounded(acc)` on Python integers, which defines it, and `stacked`, the same for arrays of integers.
@@ -24,7 +25,9 @@ from typing import TypeAlias
 import numpy as np
 
 from qsmt.arith import single
+from qsmt.arith.ideal import Ideal
 from qsmt.arith.real import FloatArray, IntArray
+from qsmt.arith.table import Table
 
 ArrayRule: TypeAlias = Callable[[IntArray], IntArray]
 """From accumulators (..., n) to rounded codes of the same shape; 64-bit integers."""
@@ -224,59 +227,6 @@ class SingleUp(_FixedPoint):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """`codes[floor((acc - first) / step)]`; beyond its ends, the code at the end.
-
-    Accumulators are `first` plus multiples of `step`: an elementwise operation on a code, which a runtime
-    computes in float, is one code for each code that it reads. A step other than 1 leaves room for a constant
-    that is added in between and is no multiple of the code's unit.
-    """
-
-    first: int
-    step: int
-    codes: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if not self.codes or self.step == 0:
-            raise ValueError("a table has at least one code, and a step that is not zero")
-
-    @property
-    def nominal(self) -> None:
-        """It need not be near a multiple."""
-
-    @property
-    def widest(self) -> int:
-        return 48
-
-    def rounded(self, acc: int) -> int:
-        return self.codes[min(max((acc - self.first) // self.step, 0), len(self.codes) - 1)]
-
-    @property
-    def is_monotone(self) -> bool:
-        return list(self.codes) == sorted(self.codes, reverse=self.step < 0)
-
-    @staticmethod
-    def stacked(kinds: Sequence[Table]) -> ArrayRule:
-        first, step = (
-            np.array([getattr(k, name) for k in kinds], dtype=np.int64) for name in ("first", "step")
-        )
-        longest = max(len(kind.codes) for kind in kinds)
-        codes = np.array(
-            [(*k.codes, *k.codes[-1:] * (longest - len(k.codes))) for k in kinds], dtype=np.int64
-        )
-        rows = np.arange(len(kinds))
-
-        def rule(acc: IntArray) -> IntArray:
-            found: IntArray = codes[rows, np.clip((acc - first) // step, 0, longest - 1)]
-            return found
-
-        return rule
-
-    def __str__(self) -> str:
-        return f"table {self.first}, {self.step}, [{', '.join(map(str, self.codes))}]"
-
-
-@dataclass(frozen=True, slots=True)
 class Hull:
     """Any code between `RNE(acc * multiplier - slack)` and `RNE(acc * multiplier + slack)`: not a function.
 
@@ -316,7 +266,15 @@ class Hull:
         return f"hull {self.multiplier}, {self.slack}"
 
 
-RuntimeKind: TypeAlias = F32Mul | F64Mul | DoubleAway | DoubleUp | SingleUp | Table | Hull
+RuntimeKind: TypeAlias = F32Mul | F64Mul | DoubleAway | DoubleUp | SingleUp | Table | Hull | Ideal
+
+ImageRule: TypeAlias = Callable[[IntArray, IntArray], tuple[IntArray, IntArray]]
+"""From the least and the greatest accumulators to the least and the greatest codes of all between them."""
+
+
+def is_monotone(kind: RuntimeKind) -> bool:
+    """Does a greater accumulator never give a smaller code?"""
+    return not isinstance(kind, Table) or kind.is_monotone
 
 
 def stacked(kinds: Sequence[RuntimeKind]) -> ArrayRule:
@@ -324,7 +282,16 @@ def stacked(kinds: Sequence[RuntimeKind]) -> ArrayRule:
     return type(kinds[0]).stacked(kinds)  # type: ignore[arg-type]
 
 
-def stacked_bounds(kinds: Sequence[RuntimeKind]) -> tuple[ArrayRule, ArrayRule]:
+def images(kinds: Sequence[RuntimeKind]) -> ImageRule:
+    """The codes of intervals of accumulators: between those of the ends, unless a table is not monotone."""
+    tables = [kind for kind in kinds if isinstance(kind, Table)]
+    if not all(kind.is_monotone for kind in tables):
+        return Table.images(tables)
+    least, greatest = _bounds(kinds)
+    return lambda low, high: (least(low), greatest(high))
+
+
+def _bounds(kinds: Sequence[RuntimeKind]) -> tuple[ArrayRule, ArrayRule]:
     """The least and the greatest result: twice the same rule, but for hulls, which are widened by a little."""
     hulls = [kind for kind in kinds if isinstance(kind, Hull)]
     if not hulls:

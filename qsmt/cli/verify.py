@@ -49,6 +49,7 @@ def command(
     Exit codes: 0 answered, 2 bad input, 4 soundness alarm.
     """
     from qsmt.cli.progress import watcher
+    from qsmt.engine.declared_floats import remark
     from qsmt.engine.plan import Options
     from qsmt.engine.vnnlib import answer, load_question
     from qsmt.report.vnnlib import render, serialised
@@ -63,7 +64,7 @@ def command(
         for name, content in serialised(question.file, found).items():
             write_whole(serialise_assignments / name, content)
     show(render(question.file, found, assignment=serialise_assignments is None))
-    for said in (found.reason, question.assumption):
+    for said in (found.reason, remark(question, found)):
         if said is not None:
             sys.stderr.write(f"qsmt: {said}\n")
 

@@ -16,43 +16,15 @@ from typing import Protocol
 import numpy as np
 
 from qsmt.arith.outward import float_down, float_up
-from qsmt.arith.real import FloatArray
-from qsmt.arith.rounding import Rounding, round_fraction
-from qsmt.arith.runtime_kinds import ArrayRule, RuntimeKind, stacked_bounds
+from qsmt.arith.real import FloatArray, IntArray
+from qsmt.arith.rounding import ROUND, Rounding, round_fraction
+from qsmt.arith.runtime_kinds import ImageRule, RuntimeKind, images
 from qsmt.dra.domain import BoolArray
 from qsmt.facts import Interval
 
 EXACT_INTEGERS = 2.0**52
 SAFE_EXPONENT = 900
 """Powers of two up to here neither overflow nor underflow when they meet the code of a 64-bit format."""
-
-
-def _half(toward: Callable[[FloatArray], FloatArray]) -> Callable[[FloatArray], FloatArray]:
-    """To nearest, with ties as `toward` says. A fractional part of 1/2 is seen exactly in doubles."""
-
-    def rule(v: FloatArray) -> FloatArray:
-        tie = np.abs(v - np.trunc(v)) == 0.5
-        return np.where(tie, toward(v), np.rint(v))
-
-    return rule
-
-
-def _away(v: FloatArray) -> FloatArray:
-    return np.copysign(np.ceil(np.abs(v)), v)
-
-
-ROUND: dict[Rounding, Callable[[FloatArray], FloatArray]] = {
-    Rounding.FLOOR: np.floor,
-    Rounding.CEIL: np.ceil,
-    Rounding.TOWARD_ZERO: np.trunc,
-    Rounding.AWAY: _away,
-    Rounding.HALF_UP: _half(np.ceil),
-    Rounding.HALF_DOWN: _half(np.floor),
-    Rounding.HALF_EVEN: np.rint,
-    Rounding.HALF_AWAY: _half(_away),
-    Rounding.HALF_TOWARD_ZERO: _half(np.trunc),
-}
-"""Each exact for every double."""
 
 
 class IntervalRounding(Protocol):
@@ -65,7 +37,7 @@ class IntervalRounding(Protocol):
 
 @dataclass(frozen=True)
 class RuntimeRounding:
-    """The rule of a runtime's kernel, or that of each neuron: monotone, and exact on the integers of `reach`.
+    """The rule of a runtime's kernel, or that of each neuron: exact on the integers of `reach`.
 
     Every accumulator lies in reach; the bounds of one may not.
     """
@@ -74,19 +46,15 @@ class RuntimeRounding:
     reach: tuple[int, int]
 
     @cached_property
-    def _rules(self) -> tuple[ArrayRule, ArrayRule]:
-        return stacked_bounds(self.kinds)
+    def _images(self) -> ImageRule:
+        return images(self.kinds)
 
     def of_interval(self, values: Interval) -> Interval:
-        least, greatest = self._rules
-        return Interval(
-            self._ends(np.ceil(values.lower), least), self._ends(np.floor(values.upper), greatest)
-        )
+        least, greatest = self._images(self._ends(np.ceil(values.lower)), self._ends(np.floor(values.upper)))
+        return Interval(least.astype(np.float64), greatest.astype(np.float64))
 
-    def _ends(self, values: FloatArray, rule: ArrayRule) -> FloatArray:
-        inside = np.clip(values, *self.reach)
-        codes: FloatArray = rule(inside.astype(np.int64)).astype(np.float64)
-        return codes
+    def _ends(self, values: FloatArray) -> IntArray:
+        return np.clip(values, *self.reach).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)

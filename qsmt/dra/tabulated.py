@@ -24,11 +24,13 @@ from qsmt.arith.fixed import Format
 from qsmt.arith.outward import add_down, add_up, float_down, float_up
 from qsmt.arith.real import FloatArray, IntArray
 from qsmt.arith.runtime_kinds import Hull
-from qsmt.dra.activation import Activation, compiled, formula
+from qsmt.arith.table import Table
+from qsmt.dra.activation import Activation, compiled, formula, one_unit
 from qsmt.dra.domain import plus
 from qsmt.dra.shape import Shape
 from qsmt.facts import Interval
 from qsmt.ir.ops import Op, Requantize
+from qsmt.ir.types import Accumulator
 
 MOST_BITS = 8
 """Of codes that a table reads."""
@@ -84,22 +86,37 @@ class Tabulated:
 
 def tabulated(shape: Shape | None, activation: Sequence[Op]) -> Tabulated | None:
     """The table that ends a layer's activation, if it has one and the reference has this shape there."""
-    if shape is None or len(activation) < 2:
+    op = activation[-1] if activation else None
+    if len(activation) == 1 and isinstance(activation[0].x.type.element, Format):
+        return None  # it reads another layer's codes
+    if (
+        shape is None
+        or not isinstance(op, Requantize)
+        or len(op.runtime_kinds) != 1
+        or isinstance(op.kind, Hull)
+    ):
         return None
-    op, kind = activation[-1], activation[-1].x.type.element
-    if not isinstance(op, Requantize) or not isinstance(kind, Format) or kind.bits > MOST_BITS:
+    read = _read(op)
+    if read is None or len(read[0]) > 1 << MOST_BITS or not 1 / FARTHEST < read[1] < FARTHEST:
         return None
-    if len(op.runtime_kinds) != 1 or isinstance(op.kind, Hull):
-        return None
-    if not 1 / FARTHEST < kind.scale < FARTHEST:
-        return None
-    codes, unit = range(kind.min, kind.max + 1), float(kind.scale)
+    codes, scale = read
+    unit, ends = float(scale), (codes[0] * scale, codes[-1] * scale)
     given = [op.rule.apply(code) * op.target.scale for code in codes]
     f = shape.bounds(np.array(codes, dtype=np.float64) * unit)
     least = add_down(np.array([float_down(v) for v in given]), -f.upper)
     greatest = add_up(np.array([float_up(v) for v in given]), -f.lower)
-    inner = compiled(formula(tuple(activation[:-1])))
-    return Tabulated(shape, inner, kind.min, unit, -_powers(-least), _powers(greatest))
+    inner = compiled(formula(tuple(activation[:-1])).clamped(*ends))
+    return Tabulated(shape, inner, codes[0], unit, -_powers(-least), _powers(greatest))
+
+
+def _read(op: Requantize) -> tuple[range, Fraction] | None:
+    """What a table reads, and its unit: codes; or sums, beyond the ends of which it goes on as it ends."""
+    kind, table = op.x.type.element, op.kind
+    if isinstance(kind, Format):
+        return range(kind.min, kind.max + 1), kind.scale
+    if isinstance(kind, Accumulator) and isinstance(table, Table) and table.step == 1:
+        return range(table.first, table.first + len(table.codes)), one_unit(op.x)
+    return None
 
 
 def _powers(values: FloatArray) -> FloatArray:

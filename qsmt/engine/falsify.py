@@ -30,9 +30,12 @@ SAMPLES = 512
 STARTS, CONSTRAINT_ASCENTS = 3, 24
 """Ascents per output and side, from the best samples; for a constraint of few cases, as many as make this in all."""
 
-SCATTERED, SCATTERED_AT_ONCE = 2**31, 2048
-"""Multiplications in running more random points for a constraint, after the ascents: a case may hold in a few small
-places around which a coarse network puts out one value, so that no ascent leads there."""
+SCATTERED, SCATTERED_AT_ONCE = 2**16, 2**11
+"""More random points for a constraint, after the ascents: a case may hold in a few small places around which a coarse
+network puts out one value, so that no ascent leads there."""
+
+SCATTERED_PRODUCTS = 2.0**31
+"""Multiplications in running them, at most."""
 
 MAX_PRODUCTS = 2.0**33
 """Multiplications in all, about a second: so the same is found on every machine that is fast enough."""
@@ -99,7 +102,8 @@ def _walks(
 def _scattered(run: Investigation, ascent: Ascent, deadline: float) -> Iterator[FloatArray]:
     """Random points at which a case seems to hold."""
     rng, size = np.random.default_rng(run.options.seed + 1), len(ascent.lower)
-    for _ in range(int(SCATTERED / point_products(run.problem)) // SCATTERED_AT_ONCE):
+    count = min(SCATTERED, int(SCATTERED_PRODUCTS / point_products(run.problem)))
+    for _ in range(count // SCATTERED_AT_ONCE):
         if ascent.exhausted or time.monotonic() > deadline:
             return
         points = _within(ascent, rng.random((SCATTERED_AT_ONCE, size)))

@@ -2,7 +2,8 @@
 
 A problem is a real network and an integer network near it (the same weights, rounded), over a grid of few
 points, so that all its inputs can be executed exactly. `random.Random` draws everything, in one order: a
-seed names the same problem on every machine.
+seed names the same problem on every machine. Every third seed names one whose integer network rounds as a runtime
+does (qsmt.engine.random_affine).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from qsmt.arith.fixed import Fixed, Overflow
 from qsmt.arith.real import RealTensor, frozen
 from qsmt.arith.requantize import Rational, RequantKind, Shift
 from qsmt.arith.rounding import Rounding
+from qsmt.engine.random_affine import FORMS, affine_problem
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Real, TensorType
@@ -53,6 +55,12 @@ EXTENTS = {
     Size.MEDIUM: Extent((2, 5), (1, 3), (2, 8), (2, 8), 500),
 }
 
+AFFINE_EVERY = 3
+"""One seed in so many names a problem of a runtime's kinds."""
+
+MOST_AFFINE_INPUTS = 4
+"""Of such a problem: its grid has up to four points along each."""
+
 WIDEST_STEP = 6
 """A side of the grid has at most this many steps."""
 
@@ -78,6 +86,9 @@ def random_problem(seed: int, size: Size) -> Problem:
     sizes = [rng.randint(*extent.inputs)]
     sizes += [rng.randint(*extent.neurons) for _ in range(rng.randint(*extent.hidden_layers))]
     sizes.append(rng.randint(1, 2))
+    if seed % AFFINE_EVERY == AFFINE_EVERY - 1:
+        sizes[0] = min(sizes[0], MOST_AFFINE_INPUTS)
+        return affine_problem(seed, rng.choice(FORMS), sizes=tuple(sizes))
     formats = _formats(rng, extent)
     parameters = _parameters(rng, sizes)
     outputs = tuple(range(sizes[-1]))

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from qsmt.arith.real import RealTensor, frozen
 from qsmt.errors import QsmtError
 from qsmt.ir.network import Network, layers
-from qsmt.ir.ops import Affine, Const, Op, Value
-from qsmt.ir.types import TensorType
+from qsmt.ir.ops import Affine, Const, Op, PerNeuron, Requantize, Value
+from qsmt.ir.types import Accumulator, Channels, ElementType, TensorType
 from qsmt.ir.verify import verify
 from qsmt.problem import ErrorBound, Problem, Region
 
@@ -128,9 +128,9 @@ def _without(network: Network, layer: int, keep: Keep) -> Network:
         if op is ours.affine:
             assert isinstance(op, Affine)
             rows = replace(op, weight=_taken(op.weight, keep, 0), bias=_taken(op.bias, keep, 0))
-            ops.append(replace(rows, out=_sized(op.out, size)))
+            ops.append(replace(rows, out=_kept(op.out, keep)))
         elif op in ours.activation:
-            ops.append(replace(op, x=_sized(op.x, size), out=_sized(op.out, size)))
+            ops.append(_activation(op, keep))
         elif op.x == ours.post and isinstance(op, Affine):
             ops.append(replace(op, x=_sized(op.x, size), weight=_taken(op.weight, keep, 1)))
         else:
@@ -146,6 +146,26 @@ def _reading(network: Network, keep: Keep) -> Network:
     return replace(network, input=x, ops=(replace(first, x=x, weight=_taken(first.weight, keep, 1)), *others))
 
 
+def _activation(op: Op, keep: Keep) -> Op:
+    """An elementwise op on these neurons only, with the rules of its own that they have."""
+    smaller = replace(op, x=_kept(op.x, keep), out=_kept(op.out, keep))
+    if isinstance(smaller, Requantize) and isinstance(smaller.kind, PerNeuron):
+        return replace(smaller, kind=PerNeuron(tuple(smaller.kind.kinds[k] for k in keep)))
+    return smaller
+
+
+def _kept(value: Value, keep: Keep) -> Value:
+    """These neurons of a value."""
+    return Value(value.name, TensorType((len(keep),), _units_of(value.type.element, keep)))
+
+
+def _units_of(kind: ElementType, keep: Keep) -> ElementType:
+    """The type of these neurons, or rows: its units, if each has one of its own."""
+    if isinstance(kind, Accumulator | Channels) and isinstance(kind.units, tuple):
+        return replace(kind, units=tuple(kind.units[k] for k in keep))
+    return kind
+
+
 def _sized(value: Value, size: int) -> Value:
     return Value(value.name, TensorType((size,), value.type.element))
 
@@ -153,7 +173,9 @@ def _sized(value: Value, size: int) -> Value:
 def _taken(const: Const, keep: Keep, axis: int) -> Const:
     if isinstance(const.data, RealTensor):
         return _of_reals(const, const.reals.fractions.take(keep, axis))
-    return _of_codes(const, const.codes.take(keep, axis))
+    kept = _of_codes(const, const.codes.take(keep, axis))
+    kind = const.type.element
+    return kept if axis else replace(kept, type=TensorType(kept.type.shape, _units_of(kind, keep)))
 
 
 def _of_reals(const: Const, values: npt.NDArray[np.object_]) -> Const:

@@ -9,6 +9,8 @@ from typing import Any
 
 from qsmt.engine.load import Loaded, load_problem, problem_from_flags
 from qsmt.errors import MalformedProblem
+from qsmt.frontend.base import load_network
+from qsmt.frontend.exact_number import quoted
 from qsmt.frontend.fixed_point import LayerFormats, QuantizationReport
 from qsmt.frontend.runtimes import remarks
 from qsmt.ir.types import Accumulator
@@ -40,10 +42,16 @@ class Source:
             raise MalformedProblem(
                 f"{len(self.files)} files were given", hint="give a network, or two to compare"
             )
-        for flag, value in (("--box", self.box), ("--bound", self.bound)):
-            if value is None:
-                hint = f"give {flag}, or a problem file that ends in .toml"
-                raise MalformedProblem("is needed with a network file", where=flag, hint=hint)
+        if interval := next((str(path) for path in self.files if str(path).startswith("[")), None):
+            hint = 'write the whole box in one argument: "[0,1],[2,3]"'
+            raise MalformedProblem(f"{quoted(interval)} is no network file", hint=hint)
+        if self.box is None:
+            size = load_network(first).input.size
+            hint = f'it has {size} inputs: give --box "[-1,1]^{size}" or one interval each, or a problem file (.toml)'
+            raise MalformedProblem(f"is needed with {first.name}", where="--box", hint=hint)
+        if self.bound is None:
+            hint = "give --bound, or a problem file that ends in .toml; or ask qsmt bound what can be proved"
+            raise MalformedProblem("is needed with a network file", where="--bound", hint=hint)
         return problem_from_flags(
             first,
             self.files[1] if len(self.files) > 1 else None,

@@ -30,7 +30,7 @@ from qsmt.frontend.combined import Cases, OutputInequality
 from qsmt.frontend.flags import Box
 from qsmt.frontend.onnx import element_types
 from qsmt.frontend.vnnlib import read_query
-from qsmt.frontend.vnnlib_query import FLOATS, BoxCases, Declared, QueryFile, box_cases, rounded_tensors
+from qsmt.frontend.vnnlib_query import FLOATS, BoxCases, Declared, QueryFile, box_cases
 from qsmt.interp.replay import enclosed, replay, violated
 from qsmt.ir.network import Network
 from qsmt.problem import InputModel, Region
@@ -66,18 +66,7 @@ class Question:
     boxes: tuple[BoxCases, ...]
     parts: tuple[Part, ...]
     free: BoxCases | None  # a box with a case that holds everywhere
-
-    @property
-    def assumption(self) -> str | None:
-        """What an answer is about where the file declares types that round; None if it declares none."""
-        tensors = tuple(rounded_tensors(self.file))
-        if not tensors:
-            return None
-        names, kinds = (dict.fromkeys(getattr(t, key) for t in tensors) for key in ("name", "element"))
-        return (
-            f"{', '.join(names)}: declared {', '.join(kinds)}; the answer is about the networks in exact arithmetic, "
-            "without the rounding of their operations"
-        )
+    files: tuple[Path, ...]  # of the networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +92,8 @@ def load_question(path: Path, files: Mapping[str, Path], *, bits: int | None = N
         boxes = box_cases(file)
         free = next((box for box in boxes if () in box.cases), None)
         asked = tuple(box for box in boxes if () not in box.cases)
-        return Question(file, networks, asked, _parts(networks, asked, bits=bits) if asked else (), free)
+        parts = _parts(networks, asked, bits=bits) if asked else ()
+        return Question(file, networks, asked, parts, free, _files(file, files))
     except MalformedProblem as error:
         raise MalformedProblem(error.what, where=error.where or path, hint=error.hint) from None
 
@@ -190,6 +180,13 @@ def _nearest_within(v: Fraction, ends: tuple[Fraction, Fraction], kind: type[np.
 
 
 # --- networks -----------------------------------------------------------------------------------------------
+
+
+def _files(file: QueryFile, files: Mapping[str, Path]) -> tuple[Path, ...]:
+    """The file of each declared network."""
+    if file.version == 1:
+        return tuple(files.values())
+    return tuple(files[declared.equal_to or declared.name] for declared in file.networks)
 
 
 def _networks(path: Path, file: QueryFile, files: Mapping[str, Path]) -> tuple[Network, ...]:

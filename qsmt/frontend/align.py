@@ -7,7 +7,8 @@ into one affine layer on the other (Gemm). A layer that only scales and shifts e
     W x + b   =   I (W x) + b
 
 splits any reference layer in two without changing its function, and a diagonal layer of the quantized network
-that has no counterpart gets one. Activations need no counterpart: a saturation on one side is a clamp there.
+that has no counterpart gets one. So does one that comes before the first matrix: it meets an identity. Activations
+need no counterpart: a saturation on one side is a clamp there.
 """
 
 from __future__ import annotations
@@ -35,27 +36,36 @@ def aligned(reference: Network, quantized: Network) -> Network:
     ours, theirs = layers(reference), layers(quantized)
     if [a.pre.size for a in ours] == [b.pre.size for b in theirs]:
         return reference
-    split = _splits(ours, theirs)
+    first, *split = _splits(ours, theirs)
     ops: list[Op] = []
+    x = reference.input
+    for k in range(first):
+        ops.append(_copy(x, f"{reference.input.name}.same{k}"))
+        x = ops[-1].out
+    if first:
+        layer = ours[0]
+        ours = (replace(layer, affine=replace(layer.affine, x=x)), *ours[1:])
     for layer, times in zip(ours, split, strict=True):
         ops += _split(layer, times)
     return verify(replace(reference, ops=tuple(ops)))
 
 
 def _splits(ours: Sequence[Layer], theirs: Sequence[Layer]) -> list[int]:
-    """How many diagonal layers each reference layer gets after its matrix."""
-    times = [0] * len(ours)
+    """How many diagonal layers come before the reference's first layer; and after the matrix of each."""
+    times = [0] * (len(ours) + 1)
     at = -1
     for k, other in enumerate(theirs):
         following = ours[at + 1] if at + 1 < len(ours) else None
         left = len(theirs) - k
         needed = len(ours) - at - 1
         matches = following is not None and following.pre.size == other.pre.size
-        if at >= 0 and _is_diagonal(other) and (not matches or left > needed):
+        if _is_diagonal(other) and (not matches or left > needed):
+            if at < 0 and other.affine.x.size != ours[0].affine.x.size:
+                _explain(ours, theirs, 0, k)
             if matches and _is_diagonal_reference(following):
                 at += 1
                 continue
-            times[at] += 1
+            times[at + 1] += 1
         elif matches:
             at += 1
         else:
@@ -101,10 +111,17 @@ def _split(layer: Layer, times: int) -> list[Op]:
 
 
 def _identity(affine: Affine, k: int) -> Const:
-    size = affine.out.size
-    return Const(
-        f"{affine.out.name}.same{k}", TensorType((size, size), Real()), RealTensor.of_floats(np.eye(size))
-    )
+    return _eye(f"{affine.out.name}.same{k}", affine.out.size)
+
+
+def _eye(name: str, size: int) -> Const:
+    return Const(name, TensorType((size, size), Real()), RealTensor.of_floats(np.eye(size)))
+
+
+def _copy(x: Value, name: str) -> Affine:
+    """An affine op that changes nothing."""
+    none = Const(f"{name}.none", TensorType((x.size,), Real()), RealTensor.of_floats(np.zeros(x.size)))
+    return Affine(Value(name, x.type), x, _eye(f"{name}.weight", x.size), none)
 
 
 def _explain(ours: Sequence[Layer], theirs: Sequence[Layer], at: int, k: int) -> NoReturn:

@@ -215,7 +215,9 @@ def _fold(activation: Sequence[Op], index: int) -> _Limits:
             case LeakyRelu() | Curve():
                 name = "leaky ReLU" if isinstance(op, LeakyRelu) else op.function
                 what = f"layer {index} applies a {name}, and fixed point is made of ReLU and Clip only"
-                raise MalformedProblem(what, hint="compare it with a second float network")
+                raise MalformedProblem(
+                    what, hint="compare it with its quantized ONNX file, or with a second float network"
+                )
             case _:
                 raise AssertionError(f"{type(op).__name__} is not an activation of a real network")
     return folded

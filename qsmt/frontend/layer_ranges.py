@@ -16,7 +16,8 @@ from fractions import Fraction
 
 from qsmt.arith.fixed import Format
 from qsmt.arith.requantize import Requantization, staircase
-from qsmt.arith.runtime_kinds import Hull, Table
+from qsmt.arith.runtime_kinds import Hull
+from qsmt.arith.table import Table
 from qsmt.arith.units import each
 from qsmt.errors import MalformedProblem
 from qsmt.frontend.combined import Cases, OutputInequality

@@ -15,7 +15,7 @@ Memory is bounded before it is allocated: `Lowering.spend` counts the elements o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TypeAlias, TypeVar
@@ -23,9 +23,11 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from qsmt.arith.real import IntArray, RealTensor
+from qsmt.frontend.onnx_contraction import contraction, product_shape
 from qsmt.frontend.onnx_exact import (
     Array,
     BeyondLimits,
+    concatenated,
     image,
     is_filled,
     product,
@@ -157,33 +159,68 @@ class Lowering:
         self.spend(x.size)
         return replace(x, pending=pending)
 
+    def join(self, parts: Sequence[Computed | RealTensor], axis: int) -> Computed:
+        """Tensors side by side along an axis: parts of one value, and constants.
+
+        Raises:
+            ValueError: if the shapes do not fit, or the parts come from several values.
+        """
+        computed = [part for part in parts if isinstance(part, Computed)]
+        if (
+            len(computed) == 1
+        ):  # a quantized network joins what it has rounded: an affine op of its own there, and here
+            own = self.flush(computed[0]) if isinstance(computed[0].pending, Full) else computed[0]
+            parts = [own if isinstance(part, Computed) else part for part in parts]
+            computed = [own]
+        base = computed[0].base
+        if any(part.base != base for part in computed):
+            raise ValueError("joins tensors of different layers; branches are not read")
+        if len({(len(p.shape), p.shape[:axis], p.shape[axis + 1 :]) for p in parts}) > 1:
+            raise ValueError("joins tensors whose shapes do not agree")
+        starts = np.cumsum([0, *(prod(part.shape) for part in parts)])
+        places = [
+            np.arange(a, b).reshape(p.shape) for a, b, p in zip(starts, starts[1:], parts, strict=False)
+        ]
+        labels = np.concatenate(places, axis=axis)
+        self.affordable(labels.size)
+        stacked = self._stacked([self._pending(part) for part in parts], base.size)
+        joined = replace(computed[0], shape=(int(starts[-1]),), pending=stacked)
+        return self.rearrange(joined, lambda flat: flat[labels])
+
+    def _pending(self, part: Computed | RealTensor) -> Pending:
+        """A constant reads an element that it does not depend on."""
+        if isinstance(part, Computed):
+            return part.pending
+        size = part.nearest.size
+        zeros = RealTensor.of_floats(np.zeros(size))
+        return Elementwise(np.zeros(size, dtype=np.int64), zeros, rearranged(part, np.ravel))
+
+    def _stacked(self, parts: Sequence[Pending], size: int) -> Pending:
+        """Maps of one base of this size, one after the other."""
+        elementwise = [part for part in parts if isinstance(part, Elementwise)]
+        if len(elementwise) == len(parts):
+            index = np.concatenate([part.index for part in elementwise])
+            scale, offset = (
+                concatenated([p.scale for p in elementwise]),
+                concatenated([p.offset for p in elementwise]),
+            )
+            return self._charged(Elementwise(index, scale, offset))
+        full = [part if isinstance(part, Full) else self._of_elementwise(part, size) for part in parts]
+        return self._charged(
+            Full(concatenated([p.weight for p in full]), concatenated([p.bias for p in full]))
+        )
+
     def contract(self, x: Computed, constant: RealTensor, *, computed_left: bool) -> Computed:
         """The matrix product of `x` and a constant, in the order told, as numpy and ONNX define it.
 
         Raises:
             ValueError: if the shapes do not fit.
         """
-        weight, shape = self._contraction(x, constant, computed_left=computed_left)
+        shape = product_shape(*((x.shape, constant.shape) if computed_left else (constant.shape, x.shape)))
+        self.affordable(prod(shape) * x.size)
+        weight = contraction(x.labels, constant, shape, computed_left=computed_left)
         bias = RealTensor.of_floats(np.zeros(weight.shape[0]))
         return self.apply(x, Full(weight, bias), shape)
-
-    def _contraction(
-        self, x: Computed, constant: RealTensor, *, computed_left: bool
-    ) -> tuple[RealTensor, tuple[int, ...]]:
-        """The matrix of a matrix product, and the shape of its result.
-
-        Both operands get the axes (batch, row, column, inner): entry (b, i, j) of the result sums over k
-        the constant's element times the element of `x` at the same place, so every element of the constant
-        is one entry of the matrix (or, if it is broadcast, several).
-        """
-        shapes = (x.shape, constant.shape) if computed_left else (constant.shape, x.shape)
-        result = _product_shape(*shapes)
-        self.affordable(prod(result) * x.size)
-        align = (_left, _right) if computed_left else (_right, _left)
-        columns, entries = align[0](x.labels), rearranged(constant, align[1])
-        axes = np.broadcast_shapes(columns.shape, entries.shape)
-        rows = np.arange(prod(result)).reshape(axes[:-1])[..., None]
-        return scattered((prod(result), x.size), (rows, columns), entries), result
 
     def apply(self, x: Computed, full: Full, shape: tuple[int, ...]) -> Computed:
         """`full` applied to `x`, a tensor of this shape; folded into what is pending if that is elementwise."""
@@ -266,12 +303,13 @@ class Lowering:
         return replace(x, base=out, pending=identity(m))
 
     def _full(self, x: Computed) -> Full:
-        if isinstance(x.pending, Full):
-            return x.pending
-        shape = (x.size, x.base.size)
+        return x.pending if isinstance(x.pending, Full) else self._of_elementwise(x.pending, x.base.size)
+
+    def _of_elementwise(self, pending: Elementwise, size: int) -> Full:
+        shape = (pending.index.size, size)
         self.affordable(prod(shape))
-        weight = scattered(shape, (np.arange(x.size), x.pending.index), x.pending.scale)
-        return self._charged(Full(weight, x.pending.offset))
+        weight = scattered(shape, (np.arange(shape[0]), pending.index), pending.scale)
+        return self._charged(Full(weight, pending.offset))
 
     def network(self, output: Computed) -> Network:
         """The network that ends with this tensor, verified."""
@@ -326,26 +364,3 @@ class Lowering:
 def legal_name(name: str) -> str:
     """`name` with every character that IR names cannot have replaced, and cut to a readable length."""
     return re.sub(r"[^\w.:/-]", "_", name[:_MAX_NAME]) or "_"
-
-
-def _product_shape(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a matrix product, for operands of one axis or more."""
-    if not left or not right or left[-1] != right[-min(2, len(right))]:
-        raise ValueError(f"multiplies shapes {list(left)} and {list(right)}, which do not fit")
-    try:
-        batch = np.broadcast_shapes(left[:-2], right[:-2])
-    except ValueError:
-        raise ValueError(f"multiplies shapes {list(left)} and {list(right)}, which do not fit") from None
-    return batch + left[-2:-1] + (right[-1:] if len(right) > 1 else ())
-
-
-def _left(array: Array) -> Array:
-    """A left operand on the axes (batch, row, column, inner)."""
-    matrix = array[None, :] if array.ndim == 1 else array
-    return matrix[..., :, None, :]
-
-
-def _right(array: Array) -> Array:
-    """A right operand on the axes (batch, row, column, inner)."""
-    matrix = array[:, None] if array.ndim == 1 else array
-    return np.swapaxes(matrix, -1, -2)[..., None, :, :]

@@ -1,137 +1,41 @@
-"""Lowers a quantized graph to a chain of `Affine` and `Requantize` on codes.
-
-A tensor of codes is a value of the network and, for each element, which element of the value it is, so that
-shape operators cost nothing. In between, a float tensor is one of
-
-    Floats   exactly known single-precision numbers, one for each code of the value it comes from
-    Sums     a matrix product of codes that no one has rounded yet: it must be quantized next
-
-Codes are centred (qsmt.arith.fixed): padding is 0, and a product of centred codes needs no correction.
-"""
+"""Lowers a quantized graph to a chain of `Affine` and `Requantize` on codes (the tensors: onnx_code_tensors)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from math import inf
+from math import gcd, lcm
 
 import numpy as np
 
 from qsmt.arith.fixed import Overflow, Quantized
-from qsmt.arith.real import FloatArray, IntArray, frozen
-from qsmt.arith.requantize import RequantKind, Shift
+from qsmt.arith.ideal import Ideal
+from qsmt.arith.real import IntArray, frozen
+from qsmt.arith.requantize import ExactKind, Rational, RequantKind, Shift
 from qsmt.arith.rounding import Rounding
-from qsmt.arith.runtime_kinds import Hull, RuntimeKind, Table
-from qsmt.arith.units import Unit
+from qsmt.arith.runtime_kinds import Hull, RuntimeKind
+from qsmt.arith.table import Table
+from qsmt.arith.units import Unit, each
 from qsmt.frontend.onnx_affine import legal_name
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, Sums
 from qsmt.frontend.onnx_exact import BeyondLimits
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Const, Op, PerNeuron, Relu, Requantize, Value
+from qsmt.ir.ops import Affine, Clamp, Const, Op, PerNeuron, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Channels, TensorType
 from qsmt.ir.verify import MAX_ELEMENTS, accumulator_range, verify
 
 WORD = 32
 """Accumulators have 32 bits, and wrap."""
 
+UNBOUNDED = (Hull, Rational, Ideal)
+"""What rounds sums that no word holds: those of floats, and of the ideal."""
+
+LARGEST_SUM = 2**40
+"""No parameter of a sum that is an output may be larger; the sum then fits 62 bits."""
+
 FINER = 2**12
 """A constant that is added to a code is held in units this much finer than the code's: what that rounds off is
 part of the noise of the table that follows."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class QuantizedConstant:
-    """A constant and how it is dequantized: centred codes, a scale for all or one for each index of an axis."""
-
-    codes: IntArray
-    scales: tuple[Fraction, ...]
-    axis: int | None
-    signed: bool
-    bits: int
-    zero_points: tuple[int, ...]
-    says_zero: bool  # is the zero point an operand? Some fusions depend on it.
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.codes.shape
-
-    @property
-    def scale(self) -> Fraction:
-        assert self.axis is None
-        return self.scales[0]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Codes:
-    """Element i of the tensor is element `index[i]` of the value."""
-
-    value: Value
-    index: IntArray  # in the tensor's shape
-
-    @property
-    def format(self) -> Quantized:
-        kind = self.value.type.element
-        assert isinstance(kind, Quantized)
-        return kind
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.index.shape
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Clip:
-    """A ReLU or Clip: its limits, and what it was applied to."""
-
-    low: float
-    high: float
-    before: Floats
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Floats:
-    """What each element is for each code it may come from; with fused multiply-adds, and without.
-
-    `table` has a row for each element of the tensor, or one for all, and a column for each code of the format,
-    from the least on. Up to nonlinear functions, the element stands for `factor * code value + offset`.
-    """
-
-    codes: Codes
-    table: tuple[FloatArray, FloatArray]
-    factor: tuple[Fraction, ...] | None = None  # None: one for all elements
-    offset: tuple[Fraction, ...] | None = None  # None: zero for all elements
-    says_zero: bool = True  # was the zero point an operand of the DequantizeLinear?
-    is_plain: bool = True  # is nothing done to the code but dequantizing it?
-    is_linear: bool = True  # may a constant still be added?
-    added: QuantizedConstant | None = None  # what alone was added to plain codes of the same type
-    clip: Clip | None = None  # what was done last, if it was that
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.codes.shape
-
-    @property
-    def index(self) -> IntArray:
-        return self.codes.index
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sums:
-    """`weight @ value + bias` in integers, row by row; not yet rounded to codes."""
-
-    value: Value
-    weight: IntArray  # (elements, size of the value), centred
-    bias: IntArray  # (elements,)
-    scales: Unit  # of the weights: one, or one for each row
-    shape: tuple[int, ...]
-    dense: bool  # a matrix product, not a convolution
-    averages: int | None = None  # an average of so many codes, which the scales say already
-    in_float: str | None = None  # why it is computed in float, if it is
-    apart: tuple[Fraction, ...] = ()  # then: how far each bias is from the one in codes, in units of the sums
-    limits: tuple[float, float] = (-inf, inf)  # of activations that must change nothing
-
-    @property
-    def index(self) -> IntArray:
-        return np.arange(len(self.weight)).reshape(self.shape)
 
 
 class CodeLowering:
@@ -165,7 +69,7 @@ class CodeLowering:
         source = sums.value.type.element
         assert isinstance(source, Quantized)
         unit = _times(sums.scales, source.scale)
-        out = self._affine(sums, name, unit, wraps=not any(isinstance(kind, Hull) for kind in kinds))
+        out = self._affine(sums, name, unit, wraps=not any(isinstance(kind, UNBOUNDED) for kind in kinds))
         self._requantize(out, name, target, kinds)
         return Codes(self._ops[-1].out, sums.index)
 
@@ -191,29 +95,66 @@ class CodeLowering:
         assert isinstance(kind, Quantized)
         return kind.min >= 0 or (isinstance(last, Requantize) and last.limits[0] >= 0)
 
+    def clamp(self, x: Codes, low: int, high: int, name: str) -> Codes:
+        """The codes of the last layer, brought into a narrower range."""
+        self._continues(x.value)
+        out = Value(self._unique(name), x.value.type)
+        self._ops.append(Clamp(out, x.value, Fraction(low), Fraction(high)))
+        return Codes(out, x.index)
+
     def table(self, floats: Floats, name: str, target: Quantized, codes: IntArray) -> Codes:
-        """What quantizing floats gives; `codes` has a row for each of their tables, centred."""
-        value, first = floats.codes.value, floats.codes.format.min
+        """What quantizing floats gives; `codes` has a row for each of their tables, centred.
+
+        Each element is an accumulator in units FINER than its code's, times its factor; a table that turns needs one
+        too, to read sums themselves (qsmt.ir.verify): the codes.
+        """
+        value, kind = floats.codes.value, floats.codes.format
         self._continues(value)
-        if floats.factor is None and floats.offset is None:
-            self._requantize(value, name, target, [_table(first, 1, codes[0])])
+        alike = floats.factor is None and floats.offset is None and len(codes) == 1
+        if alike and value != self._source and (np.diff(codes[0]) >= 0).all():
+            self._requantize(value, name, target, [_table(kind.min, 1, codes[0])])
             return Codes(self._ops[-1].out, floats.index)
-        unit = floats.codes.format.scale / FINER
-        count = floats.index.size
+        count, finer = floats.index.size, 1 if alike else FINER
         factors = floats.factor or (Fraction(1),) * count
         offsets = floats.offset or (Fraction(0),) * count
-        steps = [round(f * FINER) for f in factors]
-        bias = np.array([round(o / unit) for o in offsets], dtype=np.int64)
+        scales = tuple((abs(f) or Fraction(1)) / finer for f in factors)
+        steps = [(f > 0) * finer - (f < 0) * finer for f in factors]
+        bias = np.array(
+            [round(o / s / kind.scale) for o, s in zip(offsets, scales, strict=True)], dtype=np.int64
+        )
         weight = np.zeros((count, value.size), dtype=np.int64)
         weight[np.arange(count), floats.index.ravel()] = steps
-        sums = Sums(value, weight, bias, Fraction(1, FINER), floats.shape, dense=True)
-        out = self._affine(sums, name, unit, wraps=False)  # a sum of floats
+        sums = Sums(value, weight, bias, _one_if_equal(scales), floats.shape, dense=True)
+        out = self._affine(sums, name, _times(sums.scales, kind.scale), wraps=False)  # a sum of floats
         rows = np.broadcast_to(codes, (count, codes.shape[1]))
         tables: list[RequantKind] = [
-            _table(int(b) + s * first, s, row) for b, s, row in zip(bias, steps, rows, strict=True)
+            _table(int(b) + s * kind.min, s, row) if s else _table(int(b), 1, row[:1])
+            for b, s, row in zip(bias, steps, rows, strict=True)
         ]
         self._requantize(out, name, target, tables)
         return Codes(self._ops[-1].out, sums.index)
+
+    def accumulator(self, sums: Sums, name: str) -> Codes:
+        """The sums as they are, exactly, in one unit of which all products and biases are multiples."""
+        self._continues(sums.value)
+        source = sums.value.type.element
+        assert isinstance(source, Quantized)
+        count = len(sums.weight)
+        units = [u * source.scale for u in each(sums.scales, count)]
+        rest = sums.rest or (Fraction(0),) * count
+        bias = [(int(b) + r) * u for b, r, u in zip(sums.bias, rest, units, strict=True)]
+        unit = _common_unit([*units, *filter(None, bias)])
+        factors = [int(u / unit) for u in units]
+        widest = max(
+            f * max(1, abs(w))
+            for f, w in zip(factors, np.abs(sums.weight).max(axis=1, initial=0).tolist(), strict=True)
+        )
+        if max(widest, *(abs(int(b / unit)) for b in bias)) >= LARGEST_SUM:
+            raise BeyondLimits("a unit so small, for all its sums to be multiples, that they leave 62 bits")
+        weight = sums.weight * np.array(factors, dtype=np.int64)[:, None]
+        whole = np.array([int(b / unit) for b in bias], dtype=np.int64)
+        exact = Sums(sums.value, weight, whole, unit / source.scale, sums.shape, dense=True)
+        return Codes(self._affine(exact, name, unit, wraps=False), sums.index)
 
     def _affine(self, sums: Sums, name: str, unit: Unit, *, wraps: bool = True) -> Value:
         """The sums as an accumulator of 32 bits that wraps; of floats, it has as many as it needs."""
@@ -278,9 +219,18 @@ class Branches(Exception):
 
 
 def _of_runtime(kind: RequantKind) -> RuntimeKind:
-    if not hasattr(kind, "widest"):
-        raise Branches("is quantized per channel, for which exact multipliers are not read")
-    return kind  # type: ignore[return-value]
+    assert not isinstance(kind, ExactKind), "each neuron has a kind of a runtime, or an ideal one"
+    return kind
+
+
+def _one_if_equal(units: tuple[Fraction, ...]) -> Unit:
+    return units[0] if len(set(units)) == 1 else units
+
+
+def _common_unit(numbers: list[Fraction]) -> Fraction:
+    """The largest number of which all are multiples."""
+    over = lcm(*(v.denominator for v in numbers))
+    return Fraction(gcd(*(int(v * over) for v in numbers)), over)
 
 
 def _table(first: int, step: int, codes: IntArray) -> Table:

@@ -13,7 +13,7 @@ Everything else goes through `Fraction`, up to `MAX_EXACT` numbers at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -43,6 +43,14 @@ def rearranged(tensor: RealTensor, how: Callable[[Array], Array]) -> RealTensor:
     """The numbers in another arrangement; `how` moves or repeats elements and computes nothing."""
     rationals = None if tensor.rationals is None else frozen(np.asarray(how(tensor.rationals)))
     return RealTensor(frozen(np.asarray(how(tensor.nearest))), rationals)
+
+
+def concatenated(tensors: Sequence[RealTensor]) -> RealTensor:
+    """The numbers one after the other along the first axis."""
+    nearest = frozen(np.concatenate([tensor.nearest for tensor in tensors]))
+    if all(tensor.rationals is None for tensor in tensors):
+        return RealTensor(nearest, None)
+    return RealTensor(nearest, frozen(np.concatenate([tensor.fractions for tensor in tensors])))
 
 
 def is_filled(tensor: RealTensor, value: float) -> bool:

@@ -5,8 +5,8 @@ Only what the single output needs is kept. Nodes may stand in any order in the f
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from math import prod
@@ -22,6 +22,9 @@ from qsmt.ir.verify import MAX_ELEMENTS
 
 OPSETS = range(7, 29)
 """The versions of the default operator set whose definitions the rules follow."""
+
+OUTPUT = "the output"
+"""Reads the output, beside operators."""
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 _MAX_AXES = 16
@@ -92,7 +95,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What computes the output from the input: every tensor is defined once, before it is read."""
+    """What computes the output from the input: every tensor is defined once, before it is read.
+
+    `readers` names the operators that read a tensor, of all nodes of the file, needed or not; and the output.
+    """
 
     path: Path
     nodes: tuple[Node, ...]
@@ -100,6 +106,7 @@ class Graph:
     shape: tuple[int, ...]
     output: str
     initializers: dict[str, TensorProto]
+    readers: Mapping[str, tuple[str, ...]]
 
 
 def read_graph(model: ModelProto, path: Path) -> Graph:
@@ -160,7 +167,11 @@ class _Checker:
         known = {source.name, *initializers, *producers}
         self._check_defined(nodes, output, known)
         order = self._order(producers, output)
-        return Graph(self._path, order, source.name, self._shape(source), output, initializers)
+        readers: defaultdict[str, tuple[str, ...]] = defaultdict(tuple, {output: (OUTPUT,)})
+        for node in nodes:
+            for name in node.inputs:
+                readers[name] += (node.op_type,)
+        return Graph(self._path, order, source.name, self._shape(source), output, initializers, readers)
 
     def _input(self, initializers: dict[str, TensorProto]) -> ValueInfoProto:
         """The one graph input; before IR version 4, the parameters are listed there too."""

@@ -7,14 +7,14 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
-from qsmt.errors import MalformedModel
+from qsmt.errors import MalformedModel, UnsupportedOp
 from qsmt.frontend.onnx_activations import ACTIVATING
 from qsmt.frontend.onnx_affine import Computed, Lowering
 from qsmt.frontend.onnx_exact import BeyondLimits
 from qsmt.frontend.onnx_graph import Graph, Node, read_graph
 from qsmt.frontend.onnx_ops import COMPUTING
 from qsmt.frontend.onnx_quantized import read_quantized
-from qsmt.frontend.onnx_rules import Call, Operators, Tensor, is_quantized
+from qsmt.frontend.onnx_rules import Call, Operators, Tensor, is_qonnx, is_quantized
 from qsmt.frontend.onnx_shape_ops import MOVING
 from qsmt.frontend.onnx_tensor import quoted, read_constant, type_name
 from qsmt.frontend.onnx_windows import WINDOWED
@@ -26,7 +26,7 @@ OPERATORS = Operators(MOVING, COMPUTING, WINDOWED, ACTIVATING)
 
 def read_model(content: bytes, path: Path, *, runtime: Runtime | None = None) -> Network:
     """The network that a model's bytes spell; `path` is where they come from. A quantized one is read as
-    `runtime` executes it, by default onnxruntime.
+    `runtime` executes it, by default onnxruntime; one of QONNX is ideal.
 
     Raises:
         InputError: one line with the path and what is wrong.
@@ -35,6 +35,11 @@ def read_model(content: bytes, path: Path, *, runtime: Runtime | None = None) ->
         graph = read_graph(ModelProto.FromString(content), path)
     except (DecodeError, UnicodeDecodeError):  # the latter from protobuf versions that decode names eagerly
         raise MalformedModel("is not an ONNX model, or is cut short", where=path) from None
+    if any(is_qonnx(node) for node in graph.nodes):
+        if runtime not in (None, Runtime.IDEAL):
+            what = f"is a QONNX network, which {runtime} does not execute"
+            raise UnsupportedOp(what, where=path, hint="it is read with --runtime ideal")
+        return read_quantized(graph, Runtime.IDEAL)
     if any(is_quantized(node) for node in graph.nodes):
         return read_quantized(graph, runtime or Runtime.ONNXRUNTIME)
     return _Evaluation(graph).network()

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from math import inf
 
 import numpy as np
 
 from qsmt.arith.real import FloatArray, IntArray, RealTensor
 from qsmt.errors import MalformedModel
 from qsmt.frontend.onnx_affine import Computed, Elementwise, Lowering
-from qsmt.frontend.onnx_codes import Branches, CodeLowering, Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, Sums
+from qsmt.frontend.onnx_codes import Branches, CodeLowering
 from qsmt.frontend.onnx_exact import BeyondLimits
-from qsmt.frontend.onnx_graph import Graph, Node
+from qsmt.frontend.onnx_graph import OUTPUT, Graph, Node
 from qsmt.frontend.onnx_quantized_ops import OPERATORS
 from qsmt.frontend.onnx_quantized_rules import Constant, QuantizedCall, Tensor, Unquantized
+from qsmt.frontend.onnx_quantized_sums import loosened
 from qsmt.frontend.onnx_rules import Call
 from qsmt.frontend.onnx_rules import Tensor as PlainTensor
 from qsmt.frontend.onnx_shape_ops import MOVING
@@ -55,10 +58,11 @@ class _Evaluation:
             for node in self._graph.nodes:
                 at = node
                 self._tensors[node.outputs[0]] = self._evaluate(node)
+                self._check_readers(node)
             at = f"the output {quoted(self._graph.output)}"
             return self._lowering.network(self._output())
         except OverflowError as error:
-            what = f"{at} needs a multiplier that {self._runtime} does not have: {error}"
+            what = f"{at} needs a number that {self._runtime} does not have: {error}"
             raise MalformedModel(what, where=self._graph.path) from None
         except BeyondLimits as error:
             raise MalformedModel(f"{at} needs {error}", where=self._graph.path) from None
@@ -84,6 +88,24 @@ class _Evaluation:
             return _moved(call)
         node.refuse("is not read in a quantized network", hint=OPERATORS.hint(node))
 
+    def _check_readers(self, node: Node) -> None:
+        """onnxruntime keeps an operator in float if its result has several readers, needed or not.
+
+        Not so if the result is unsigned codes, or these dequantized. Signed ones it makes unsigned where one
+        DequantizeLinear alone reads them; else the neighbours differ in type and stay float.
+        """
+        found, name = self._tensors[node.outputs[0]], node.outputs[0]
+        readers = self._graph.readers[name]
+        if self._runtime is not Runtime.ONNXRUNTIME or readers in ((), ("DequantizeLinear",)):
+            return
+        if len(readers) > 1 and isinstance(found, Sums | Floats) and not _is_unsigned(found):
+            node.refuse(f"has a result that several nodes read, {quoted(name)}; branches are not read")
+        signed = isinstance(found, Codes) and found.format.signed and node.op_type == "QuantizeLinear"
+        of_sums = isinstance(self._tensors.get(node.inputs[0]), Sums)
+        if signed and (len(readers) > 1 or (of_sums and readers != (OUTPUT,))):
+            what = f"makes signed codes that are not read by one DequantizeLinear alone, {quoted(name)}"
+            node.refuse(f"{what}: its layer stays float", hint="quantize activations to unsigned bytes")
+
     def _operands(self, node: Node) -> tuple[Tensor | None, ...]:
         return tuple(self._tensor(name, node) if name else None for name in node.inputs)
 
@@ -103,6 +125,8 @@ class _Evaluation:
         if isinstance(output, Codes):
             self._check_output(output)
             return output
+        if isinstance(output, Sums) and self._runtime is Runtime.IDEAL and output.limits == (-inf, inf):
+            return self._lowering.accumulator(output, name)
         what = "is computed in float after the last integer layer, which is not read yet"
         raise MalformedModel(
             f"the output {quoted(name)} {what}", where=self._graph.path, hint="quantize the output"
@@ -115,6 +139,11 @@ class _Evaluation:
             what = f"the output {name} is of signed codes, so that its last layer is executed in float"
             hint = "dequantize the output, or use --runtime onnxruntime-unfused"
             raise MalformedModel(what, where=self._graph.path, hint=hint)
+
+
+def _is_unsigned(found: Sums | Floats) -> bool:
+    """Is it nothing but dequantized unsigned codes?"""
+    return isinstance(found, Floats) and found.is_plain and not found.codes.format.signed
 
 
 # --- operators that only move numbers ------------------------------------------------------------------
@@ -130,8 +159,6 @@ def _moved(call: QuantizedCall) -> Tensor:
     source = moved[0]
     if len(moved) > 1 or call.operands[0] is not source:
         call.node.refuse("joins several quantized tensors, or dequantized parameters; neither is read")
-    if isinstance(source, QuantizedConstant):
-        call.node.refuse("rearranges dequantized parameters", hint="fold it into the parameters")
     lowering = Lowering("moved", "x", source.shape)
     operands: list[PlainTensor | None] = [
         operand.values if isinstance(operand, Constant) else None for operand in call.operands
@@ -152,13 +179,30 @@ def _rearranged(call: QuantizedCall, source: Tensor, index: IntArray) -> Tensor:
         case Unquantized():
             return Unquantized(take(source.index))
         case Codes():
-            return replace(source, index=take(source.index))
+            is_paired = source.is_paired and call.node.op_type in DROPPED
+            return replace(source, index=take(source.index), is_paired=is_paired)
         case Floats():
-            return _rearranged_floats(source, index)
+            is_direct = source.is_direct and call.node.op_type in (*DROPPED, *PASSED)
+            return replace(_rearranged_floats(source, index), is_direct=is_direct)
+        case Sums():
+            return _rearranged_sums(call, source, index)
         case _:
-            if np.array_equal(index.ravel(), np.arange(index.size)) and isinstance(source, Sums):
-                return replace(source, shape=index.shape)
-            call.refuse_float("it stands between a matrix product and its QuantizeLinear")
+            call.node.refuse("rearranges dequantized parameters", hint="fold it into the parameters")
+
+
+DROPPED = ("Identity", "Dropout", "Cast")
+"""What moves nothing, and is removed before operators are fused."""
+
+PASSED = ("Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze")
+"""What onnxruntime moves a DequantizeLinear through, to the next layer."""
+
+
+def _rearranged_sums(call: QuantizedCall, source: Sums, index: IntArray) -> Sums:
+    """Between a layer and its QuantizeLinear: whether it becomes one kernel with it depends on too much."""
+    moved = source.rows(index)
+    if call.node.op_type in DROPPED or call.runtime is not Runtime.ONNXRUNTIME:
+        return moved
+    return loosened(call, moved, "its sums are moved before they are quantized")
 
 
 def _rearranged_floats(source: Floats, index: IntArray) -> Floats:
@@ -170,11 +214,12 @@ def _rearranged_floats(source: Floats, index: IntArray) -> Floats:
     def each(values: tuple[Fraction, ...] | None) -> tuple[Fraction, ...] | None:
         return None if values is None else tuple(values[i] for i in flat)
 
-    clip, added = source.clip, source.added
+    clip, joined = source.clip, source.joined
     if clip is not None:
         clip = replace(clip, before=_rearranged_floats(clip.before, index))
-    if added is not None:
-        added = replace(added, codes=added.codes.ravel()[index])
+    if joined is not None:
+        codes = joined.constant.codes.ravel()[index]
+        joined = replace(joined, constant=replace(joined.constant, codes=codes))
     fused, separate = source.table
     return replace(
         source,
@@ -183,7 +228,8 @@ def _rearranged_floats(source: Floats, index: IntArray) -> Floats:
         factor=each(source.factor),
         offset=each(source.offset),
         clip=clip,
-        added=added,
+        joined=joined,
+        loose=None if source.loose is None else source.loose.rows(index),
     )
 
 

@@ -11,8 +11,8 @@ from qsmt.arith import single
 from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import IntArray, RealTensor
 from qsmt.arith.units import each
-from qsmt.frontend.onnx_codes import Codes, Floats, QuantizedConstant, Sums
-from qsmt.frontend.onnx_quantized_convert import expect, rounded_sums
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_quantized_convert import expect
 from qsmt.frontend.onnx_quantized_rules import (
     MICROSOFT,
     PLAIN,
@@ -22,6 +22,7 @@ from qsmt.frontend.onnx_quantized_rules import (
     Tensor,
     Unquantized,
 )
+from qsmt.frontend.onnx_quantized_sums import check_word, rounded_sums, unit_of, with_exact_bias
 from qsmt.frontend.onnx_tensor import quoted
 from qsmt.frontend.runtimes import Runtime
 
@@ -36,7 +37,7 @@ def _gemm(call: QuantizedCall) -> Tensor:
     if beta not in (None, 1.0):
         call.refuse_float(f"beta is {beta}, not 1")
     sums = _product(call, x, weight, transposed=bool(call.node.integer("transB", 0)))
-    return with_bias(call, replace(sums, in_float=why_float(call, weight)), 2)
+    return with_bias(call, replace(sums, in_float=why_float(call, weight)), 2, channels=sums.shape[-1])
 
 
 def _check_gemm(call: QuantizedCall) -> None:
@@ -100,15 +101,16 @@ def why_float(call: QuantizedCall, weight: QuantizedConstant) -> str | None:
     if weight.bits != 8:
         return f"there is no integer kernel for weights of {weight.bits} bits"
     x = call.tensor(0)
-    operands = [weight.says_zero, isinstance(x, Floats) and x.says_zero]
-    why = None
+    assert isinstance(x, Floats)
+    operands = [weight.says_zero, x.says_zero]
+    why = None if x.is_direct else "its operand is moved in a way that hides its codes"
     if call.node.op_type == "Gemm" and not all(operands):
         why = "an operand does not say its zero point"
     if call.node.op_type == "MatMul" and weight.axis is not None and not weight.says_zero:
         why = "its weights are quantized per channel and do not say their zero points"
-    if why is not None and isinstance(x, Floats) and x.codes.format.signed:
+    if why is not None and x.codes.format.signed:
         what = f"reads signed activations, which onnxruntime first makes unsigned, and {why}"
-        call.node.refuse(what, hint="write all zero points, as onnxruntime.quantization does")
+        call.node.refuse(what, hint="write models as onnxruntime.quantization does, with all zero points")
     return why
 
 
@@ -151,43 +153,38 @@ def _product(call: QuantizedCall, x: Codes, weight: QuantizedConstant, *, transp
     return Sums(x.value, dense.reshape(rows, -1), np.zeros(rows, dtype=np.int64), scales, shape, dense=True)
 
 
-def with_bias(call: QuantizedCall, sums: Sums, position: int) -> Sums:
-    """The sums with the operand at this position added along the last axis; left out, it is none.
+def with_bias(call: QuantizedCall, sums: Sums, position: int, *, channels: int, inner: int = 1) -> Sums:
+    """The sums with the operand at this position added, one number for each channel; left out, it is none.
 
-    Fused kernels add its integers and never look at its scale; a float execution adds what it stands for.
+    Rows are (..., channels, inner). Fused kernels add its integers and never look at its scale; a float execution, and
+    the ideal, add what it stands for.
     """
     operand = call.optional(position)
     if operand is None:
         return sums
-    values, codes = _bias_operand(call, operand, sums.shape[-1])
-    count, kind = len(sums.weight), sums.value.type.element
-    assert isinstance(kind, Quantized)
-    times = count // sums.shape[-1]
+    values, codes = _bias_operand(call, operand, channels)
+    count, scale = len(sums.weight), unit_of(sums)
+    rows = [i // inner % channels for i in range(count)]
+    values = [values[c] for c in rows]
     if codes is None and sums.in_float is None and call.runtime is Runtime.ONNXRUNTIME:
         sums = replace(sums, in_float="its bias is not a 32-bit integer")
-    if sums.in_float is not None:
-        units = [u * kind.scale for u in each(sums.scales, count)]
-        exact = [v / u for v, u in zip(values * times, units, strict=True)]
-        whole = [round(v) for v in exact]
-        own = UNSAID_BIAS if isinstance(operand, Constant) else Fraction(0)
-        apart = tuple(abs(v - w) + own for v, w in zip(exact, whole, strict=True))
-        if own and call.runtime is Runtime.ONNXRUNTIME:
-            _check_word(call, sums, whole)
-        return replace(sums, bias=np.array(whole, dtype=np.int64), apart=apart)
+    if sums.in_float is not None or (codes is None and call.runtime is Runtime.IDEAL):
+        exact = [v / (u * scale) for v, u in zip(values, each(sums.scales, count), strict=True)]
+        return _with_real_bias(call, with_exact_bias(sums, exact), said=not isinstance(operand, Constant))
     if codes is None:
         call.node.refuse(f"has a bias that is not quantized, which {call.runtime} does not have")
-    _check_scales(call, sums, [v / c if c else None for v, c in zip(values, codes, strict=True)] * times)
-    return replace(sums, bias=np.tile(np.array(codes, dtype=np.int64), times))
+    codes = [codes[c] for c in rows]
+    _check_scales(call, sums, [v / c if c else None for v, c in zip(values, codes, strict=True)])
+    return replace(sums, bias=np.array(codes, dtype=np.int64))
 
 
-def _check_word(call: QuantizedCall, sums: Sums, bias: list[int]) -> None:
-    """Should onnxruntime quantize the bias itself, then no sum leaves 32 bits."""
-    kind = sums.value.type.element
-    assert isinstance(kind, Quantized)
-    products = np.abs(sums.weight).sum(axis=1) * max(-kind.min, kind.max)
-    largest = max(p + abs(b) for p, b in zip(products.tolist(), bias, strict=True))
-    if largest + UNSAID_BIAS >= 2**31:
-        call.node.refuse("has a bias that does not fit 32 bits in units of its sums, and may wrap")
+def _with_real_bias(call: QuantizedCall, sums: Sums, *, said: bool) -> Sums:
+    """What is known of a bias that is added as the number it stands for."""
+    if said or call.runtime is Runtime.IDEAL:
+        return sums
+    if call.runtime is Runtime.ONNXRUNTIME:
+        check_word(call, sums, more=UNSAID_BIAS)
+    return replace(sums, apart=(UNSAID_BIAS,) * len(sums.weight))
 
 
 UNSAID_BIAS = Fraction(2)

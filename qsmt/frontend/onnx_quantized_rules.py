@@ -16,7 +16,8 @@ import numpy as np
 from qsmt.arith import single
 from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import FloatArray, IntArray, RealTensor
-from qsmt.frontend.onnx_codes import CodeLowering, Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_codes import CodeLowering
 from qsmt.frontend.onnx_graph import Node
 from qsmt.frontend.onnx_tensor import INTEGERS, NIBBLES, quoted, type_name
 from qsmt.frontend.runtimes import Runtime
@@ -128,6 +129,11 @@ class QuantizedCall:
         except ValueError as error:
             self.node.fail(f"cannot be: {error}")
 
+    def are_scalars(self, *positions: int) -> bool:
+        """Is none of these operands a vector of one?"""
+        operands = [self.optional(position) for position in positions]
+        return not any(operand.shape for operand in operands if operand is not None)
+
     def width(self, kind: int) -> tuple[bool, int]:
         if kind not in WIDTHS:
             self.node.fail(f"has a zero point of type {type_name(kind)}")
@@ -160,6 +166,7 @@ class QuantizedCall:
             bits,
             zeros,
             self.optional(zero) is not None,
+            self.are_scalars(scale, zero),
         )
 
     def refuse_float(self, why: str) -> NoReturn:

@@ -17,8 +17,8 @@ from qsmt.arith.real import IntArray
 from qsmt.arith.requantize import Shift
 from qsmt.arith.rounding import Rounding
 from qsmt.frontend.maxima import maxima
-from qsmt.frontend.onnx_codes import Codes, Floats, QuantizedConstant, Sums
-from qsmt.frontend.onnx_quantized_convert import dequantized, expect, rounded_sums
+from qsmt.frontend.onnx_code_tensors import Codes, Floats, QuantizedConstant, Sums
+from qsmt.frontend.onnx_quantized_convert import dequantized, expect
 from qsmt.frontend.onnx_quantized_dense import (
     check_weight,
     int32_bias,
@@ -28,6 +28,7 @@ from qsmt.frontend.onnx_quantized_dense import (
     with_bias,
 )
 from qsmt.frontend.onnx_quantized_rules import MICROSOFT, PLAIN, QuantizedCall, QuantizedOperators, Tensor
+from qsmt.frontend.onnx_quantized_sums import loosened, rounded_sums
 from qsmt.frontend.runtimes import Runtime
 from qsmt.frontend.windows import Taps, Window, convolution, dense, pooling, window
 
@@ -64,24 +65,7 @@ def _window(call: QuantizedCall, x: Codes, kernel: Sequence[int]) -> Window:
 def _conv(call: QuantizedCall) -> Tensor:
     x, weight = plain(call, 0), quantized_operand(call, 1)
     sums = replace(_convolved(call, x, weight), in_float=why_float(call, weight))
-    # a bias is added along the last axis: for a moment, channels are that
-    order = np.arange(prod(sums.shape)).reshape(sums.shape[1], -1).T.ravel()
-    turned = replace(
-        sums,
-        weight=sums.weight[order],
-        scales=_taken(sums, order),
-        shape=(len(order) // sums.shape[1], sums.shape[1]),
-    )
-    turned = with_bias(call, turned, 2)
-    bias, apart = np.empty_like(turned.bias), [Fraction(0)] * len(order)
-    bias[order] = turned.bias
-    for place, off in zip(order.tolist(), turned.apart, strict=False):
-        apart[place] = off
-    return replace(sums, bias=bias, apart=tuple(apart) if turned.apart else (), in_float=turned.in_float)
-
-
-def _taken(sums: Sums, order: IntArray) -> Fraction | tuple[Fraction, ...]:
-    return tuple(sums.scales[i] for i in order) if isinstance(sums.scales, tuple) else sums.scales
+    return with_bias(call, sums, 2, channels=sums.shape[1], inner=prod(sums.shape[2:]))
 
 
 @SLIDING.rule("QLinearConv", inputs=range(8, 10), attributes=_CONV, domains=(*PLAIN, MICROSOFT))
@@ -171,7 +155,7 @@ def _maximum(call: QuantizedCall, x: Codes, taps: Taps, *, floats: bool) -> Tens
     zeros = np.zeros(len(matrix), dtype=np.int64)
     sums = Sums(value, matrix, zeros, Fraction(1), (1, *taps.shape), dense=False)
     pooled = lowering.matrix(sums, name, kind, [EXACTLY])
-    return dequantized(pooled) if floats else pooled
+    return replace(dequantized(pooled), is_direct=False) if floats else pooled
 
 
 @SLIDING.rule("AveragePool", inputs=range(1, 2), attributes=f"{_POOL} count_include_pad")
@@ -204,14 +188,19 @@ def _average(call: QuantizedCall, x: Codes) -> Sums:
     counts = taps.inside.sum(axis=1)
     ones = np.ones(taps.columns.shape[1], dtype=np.int64)
     sums = _sums(call, x, taps, ones, tuple(Fraction(1, int(n)) for n in counts))
-    return replace(sums, in_float="averages are computed in float")
+    return sums if call.runtime is Runtime.IDEAL else replace(sums, in_float="averages are computed in float")
 
 
 @SLIDING.rule("GlobalAveragePool", inputs=range(1, 2))
 def _global_average_pool(call: QuantizedCall) -> Tensor:
-    sums = _averaged(call, plain(call, 0))
-    unfused = call.runtime is Runtime.ONNXRUNTIME_UNFUSED
-    return replace(sums, in_float="the graph is executed as it is") if unfused else sums
+    sums, x = _averaged(call, plain(call, 0)), call.tensor(0)
+    if call.runtime is Runtime.ONNXRUNTIME_UNFUSED:
+        return replace(sums, in_float="the graph is executed as it is")
+    seen = isinstance(x, Floats) and x.is_direct and x.is_scalar
+    is_loose = call.runtime is Runtime.ONNXRUNTIME and not seen
+    return (
+        loosened(call, sums, "its operand is moved, or quantized with vectors of one") if is_loose else sums
+    )
 
 
 @SLIDING.rule(
@@ -226,8 +215,8 @@ def _qlinear_global_average_pool(call: QuantizedCall) -> Tensor:
 
 
 def _averaged(call: QuantizedCall, x: Codes) -> Sums:
-    """An integer sum, scaled by fl(s_x / fl(s_y * count)) (MLAS's QLinearGlobalAveragePool)."""
-    if call.runtime not in (Runtime.ONNXRUNTIME, Runtime.ONNXRUNTIME_UNFUSED):
+    """An integer sum, scaled by fl(s_x / fl(s_y * count)) (MLAS's QLinearGlobalAveragePool); or the ideal average."""
+    if call.runtime not in (Runtime.ONNXRUNTIME, Runtime.ONNXRUNTIME_UNFUSED, Runtime.IDEAL):
         call.node.refuse(f"averages, which {call.runtime} does in a way that is not known")
     taps = _pool(call, x, _window(call, x, x.shape[2:]))
     count = taps.columns.shape[1]

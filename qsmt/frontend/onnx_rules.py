@@ -144,7 +144,16 @@ class Operators:
         return UnsupportedOp(what, where=node.path, hint=hint)
 
 
+QONNX_DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
+_QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant", "Trunc")
+
+
+def is_qonnx(node: Node) -> bool:
+    """Is this a quantizer of QONNX?"""
+    return node.op_type in _QUANTIZERS and node.domain in QONNX_DOMAINS
+
+
 def is_quantized(node: Node) -> bool:
-    """Is this an operator of integer networks (of ONNX itself or of onnxruntime)?"""
+    """Is this an operator of integer networks (of ONNX itself, of onnxruntime, or of QONNX)?"""
     marks = ("quantizelinear", "qlinear", "qgemm", "qattention", "qordered", "matmulinteger", "convinteger")
-    return any(mark in node.op_type.lower() for mark in marks)
+    return is_qonnx(node) or any(mark in node.op_type.lower() for mark in marks)

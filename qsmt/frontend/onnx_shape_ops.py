@@ -14,7 +14,7 @@ from onnx import TensorProto
 
 from qsmt.arith.real import ExactArray, IntArray, RealTensor, exact_array
 from qsmt.frontend.onnx_affine import Computed
-from qsmt.frontend.onnx_exact import nonzero
+from qsmt.frontend.onnx_exact import concatenated, nonzero, rearranged
 from qsmt.frontend.onnx_rules import Call, Operators, Tensor
 from qsmt.frontend.onnx_tensor import FLOATS, INTEGERS, MAX_AXES, type_name, volume
 
@@ -195,14 +195,22 @@ def _slice(
 
 @MOVING.rule("Concat", inputs=range(1, 1025), attributes="axis")
 def _concat(call: Call) -> Tensor:
-    """Of integers only: this is how exporters build the shape of a Reshape."""
-    parts = [call.integers(i) for i in range(len(call.operands))]
-    axis = _axis(call, call.node.integer("axis", 0), bound=parts[0].ndim)
-    call.affordable((sum(part.size for part in parts),))
-    frames = {(part.ndim, part.shape[:axis], part.shape[axis + 1 :]) for part in parts}
-    if len(frames) > 1:
+    """Of integers, as exporters build the shape of a Reshape; or of real numbers, of which some may be computed."""
+    parts = [call.tensor(i) for i in range(len(call.operands))]
+    axis = _axis(call, call.node.integer("axis", 0), bound=len(parts[0].shape))
+    if any(isinstance(part, Computed) for part in parts):
+        reals = [part if isinstance(part, Computed) else call.reals(i) for i, part in enumerate(parts)]
+        try:
+            return call.lowering.join(reals, axis)
+        except ValueError as error:
+            call.node.refuse(str(error))
+    call.affordable((sum(prod(part.shape) for part in parts),))
+    if len({(len(p.shape), p.shape[:axis], p.shape[axis + 1 :]) for p in parts}) > 1:
         call.node.fail("joins tensors whose shapes do not agree")
-    return np.concatenate(parts, axis=axis)
+    if isinstance(parts[0], RealTensor):
+        moved = [rearranged(call.reals(i), lambda a: np.moveaxis(a, axis, 0)) for i in range(len(parts))]
+        return rearranged(concatenated(moved), lambda a: np.moveaxis(a, 0, axis))
+    return np.concatenate([call.integers(i) for i in range(len(parts))], axis=axis)
 
 
 # --- constants --------------------------------------------------------------------------------------------

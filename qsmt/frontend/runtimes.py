@@ -9,7 +9,7 @@ its own multiplier, and rounds in its own way:
     tflite-ruy                    31-bit multiplier, two roundings, the second one half up
     tflite-reference              double precision: a dense layer multiplies doubles, a convolution by 31 bits
     cmsis-nn                      31-bit multiplier, two roundings (gemmlowp)
-    ideal                         the exact ratio, rounded half to even
+    ideal                         the exact sum times the exact ratio, rounded as the file says, or half to even
 
 A 31-bit multiplier is made of s_x * s_w / s_y in double precision. Of a dense layer whose weights have one scale,
 TFLite and TFLite Micro round s_x * s_w to single precision first (GetQuantizedConvolutionMultipler, kernel_util.cc).
@@ -87,7 +87,7 @@ _SAYS = {
     Runtime.TFLITE_RUY: "LiteRT without a delegate, x86-64",
     Runtime.TFLITE_REFERENCE: "LiteRT's reference kernels",
     Runtime.CMSIS_NN: "31-bit multipliers, rounded twice, as in TFLite Micro",
-    Runtime.IDEAL: "exact multipliers, rounded half to even",
+    Runtime.IDEAL: "exact sums and multipliers, which no runtime has",
 }
 
 

@@ -24,7 +24,7 @@ from qsmt.arith.outward import SMALLEST, UNIT_ROUNDOFF, float_up, gamma, inflate
 from qsmt.arith.real import FloatArray
 from qsmt.arith.requantize import Requantization, Shift
 from qsmt.arith.rounding import Rounding
-from qsmt.arith.runtime_kinds import stacked, stacked_bounds
+from qsmt.arith.runtime_kinds import images, stacked
 from qsmt.interp import quantized
 from qsmt.ir.network import Network, layers
 from qsmt.ir.ops import Affine, Clamp, Curve, LeakyRelu, Op, Relu, Requantize
@@ -311,10 +311,10 @@ def bounds_step(op: Op) -> Callable[[Codes, Codes], tuple[Codes, Codes]]:
 
         return sums
     if isinstance(op, Requantize) and op.runtime_kinds:
-        rules, low_code, high_code = stacked_bounds(op.runtime_kinds), op.target.min, op.target.max
+        image, low_code, high_code = images(op.runtime_kinds), op.target.min, op.target.max
 
         def rounded(low: Codes, high: Codes) -> tuple[Codes, Codes]:
-            ends = (rule(end.astype(np.int64)) for rule, end in zip(rules, (low, high), strict=True))
+            ends = image(low.astype(np.int64), high.astype(np.int64))
             least, most = (np.clip(end, low_code, high_code).astype(np.float64) for end in ends)
             return least, most
 

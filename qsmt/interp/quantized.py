@@ -10,6 +10,7 @@ import numpy as np
 
 from qsmt.arith.real import ExactArray, exact_array
 from qsmt.arith.runtime_kinds import Hull
+from qsmt.arith.table import Table
 from qsmt.interp.reference import Enclosed
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Relu, Requantize
@@ -53,7 +54,7 @@ def enclose(network: Network, points: Sequence[Sequence[Fraction]]) -> Enclosed:
 
 
 def _bounds(network: Network, codes: ExactArray) -> tuple[ExactArray, ExactArray]:
-    """The least and the greatest output codes, by intervals; every op but a sum is monotone."""
+    """The least and the greatest output codes, by intervals; every op but a sum and a table is monotone."""
     low = high = codes
     for op in network.ops:
         match op:
@@ -61,6 +62,8 @@ def _bounds(network: Network, codes: ExactArray) -> tuple[ExactArray, ExactArray
                 low, high = _sum_bounds(op, low, high)
             case Requantize() if any(isinstance(kind, Hull) for kind in op.runtime_kinds):
                 low, high = _hull_bounds(op, low, 0), _hull_bounds(op, high, 1)
+            case Requantize() if any(isinstance(kind, Table) for kind in op.runtime_kinds):
+                low, high = _table_bounds(op, low, high)
             case _:
                 low, high = RULES[type(op)](op, low), RULES[type(op)](op, high)
     return low, high
@@ -87,6 +90,19 @@ def _hull_bounds(op: Requantize, x: ExactArray, end: int) -> ExactArray:
         if isinstance(kind, Hull)
     ]
     return exact_array(rows, x.shape)
+
+
+def _table_bounds(op: Requantize, low: ExactArray, high: ExactArray) -> tuple[ExactArray, ExactArray]:
+    tables = [rule.kind for rule in op.rules]
+    found = [
+        tuple(map(op.target.saturated, kind.image(a, b)))
+        for row in zip(low, high, strict=True)
+        for kind, a, b in zip(tables, *row, strict=True)
+        if isinstance(kind, Table)
+    ]
+    assert len(found) == low.size
+    least, greatest = zip(*found, strict=True)
+    return exact_array(least, low.shape), exact_array(greatest, low.shape)
 
 
 @RULES.register(Affine)

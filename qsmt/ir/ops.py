@@ -17,7 +17,8 @@ from qsmt.arith.fixed import Fixed, Format, Overflow, Quantized
 from qsmt.arith.noise import noise_of
 from qsmt.arith.real import ExactArray, IntArray, RealTensor, exact_array
 from qsmt.arith.requantize import RUNTIME_KINDS, Requantization, RequantKind
-from qsmt.arith.runtime_kinds import RuntimeKind, Table
+from qsmt.arith.runtime_kinds import RuntimeKind
+from qsmt.arith.table import Table
 from qsmt.arith.units import Unit, each
 from qsmt.ir.types import Accumulator, Real, TensorType, units_of
 

@@ -6,18 +6,11 @@ import re
 from collections.abc import Callable
 
 from qsmt.arith.fixed import Fixed, Quantized
+from qsmt.arith.ideal import Ideal
 from qsmt.arith.requantize import Rational, RequantKind, Shift
 from qsmt.arith.rounding import Rounding
-from qsmt.arith.runtime_kinds import (
-    DoubleAway,
-    DoubleUp,
-    F32Mul,
-    F64Mul,
-    Hull,
-    RuntimeKind,
-    SingleUp,
-    Table,
-)
+from qsmt.arith.runtime_kinds import DoubleAway, DoubleUp, F32Mul, F64Mul, Hull, RuntimeKind, SingleUp
+from qsmt.arith.table import Table
 from qsmt.arith.units import Unit, distinct, shown
 from qsmt.ir.ops import PerNeuron
 from qsmt.ir.tokens import Tokens
@@ -63,6 +56,14 @@ class TypeParser(Tokens):
                 self._expect(",")
                 slack = self._number()
                 return self._checked(lambda: Hull(multiplier, slack))
+            case "ideal":
+                multiplier = self._number()
+                self._expect(",")
+                self._expect("offset")
+                offset = self._number()
+                self._expect(",")
+                rounding = self._enum(Rounding)
+                return self._checked(lambda: Ideal(multiplier, offset, rounding))
             case "table":
                 first, step = self._integers(2)
                 self._expect(",")

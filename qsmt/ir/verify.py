@@ -14,8 +14,9 @@ from typing import NoReturn, assert_never
 import numpy as np
 
 from qsmt.arith.fixed import Fixed, Format, Overflow, Quantized
+from qsmt.arith.ideal import Ideal
 from qsmt.arith.real import RealTensor
-from qsmt.arith.runtime_kinds import Hull, Table
+from qsmt.arith.runtime_kinds import Hull, is_monotone
 from qsmt.arith.units import distinct, each, shown
 from qsmt.errors import MalformedModel
 from qsmt.ir.network import Network
@@ -262,10 +263,13 @@ def _check_runtime_kinds(network: Network, op: Requantize, ratios: tuple[Fractio
     assert isinstance(source, Format | Accumulator)
     if op.overflow is not Overflow.SATURATE:
         _fail(network, op.out, "saturates, as every kernel of a runtime does")
-    if isinstance(op.kind, PerNeuron) and not isinstance(network.ops[network.ops.index(op) - 1], Affine):
-        _fail(network, op.out, "has a rule for each neuron and does not read sums themselves")
-    if any(isinstance(kind, Table) and not kind.is_monotone for kind in kinds):
-        _fail(network, op.out, "has a table that is not monotone")
+    if not isinstance(
+        network.ops[network.ops.index(op) - 1], Affine
+    ):  # limits pass through what rises, alike for all
+        if isinstance(op.kind, PerNeuron):
+            _fail(network, op.out, "has a rule for each neuron and does not read sums themselves")
+        if not all(map(is_monotone, kinds)):
+            _fail(network, op.out, "has a table that is not monotone and does not read sums themselves")
     if isinstance(op.kind, PerNeuron) and len(kinds) != op.out.size:
         _fail(network, op.out, f"has {len(kinds)} rules for {op.out.size} neurons")
     if len({type(kind) for kind in kinds}) != 1:
@@ -274,7 +278,7 @@ def _check_runtime_kinds(network: Network, op: Requantize, ratios: tuple[Fractio
     if not -(1 << (widest - 1)) <= source.min <= source.max < 1 << (widest - 1):
         _fail(network, op.out, f"reads {op.x.type.element}, more than the {widest} bits of its kind")
     for kind, ratio in set(zip(kinds if len(kinds) > 1 else kinds * len(ratios), ratios, strict=True)):
-        if isinstance(kind, Hull) and kind.nominal != ratio:
+        if isinstance(kind, Hull | Ideal) and kind.nominal != ratio:
             _fail(network, op.out, f"multiplies by {kind.nominal}, but the types say {ratio}")
         if kind.nominal is not None and not abs(kind.nominal / ratio - 1) <= NOMINAL:
             what = f"multiplies by {float(kind.nominal)}, but the types say {float(ratio)}"

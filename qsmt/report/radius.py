@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from typing import Any
 
 from qsmt.engine.parts import Part
 from qsmt.engine.radius import RadiusResult
+from qsmt.problem import InputModel, Problem
 from qsmt.report.decimal import exact, near
 from qsmt.report.model import number, versions
 
@@ -17,7 +19,8 @@ def render(found: RadiusResult, part: Part) -> str:
     if found.verified is None:
         lines = [f"RADIUS  none: not verified at the centre that {claim}"]
     else:
-        lines = [f"RADIUS  {exact(found.verified)} verified, of {exact(found.most)} at most: {claim}"]
+        size = f"{exact(found.verified)} verified, of {exact(found.most)} at most"
+        lines = [f"RADIUS  {size}{_in_codes(found.verified, part.problem)}: {claim}"]
         lines.append(f"  rests on    {', '.join(found.trust)}")
     if found.broken is not None and found.witness is not None:
         shown = ", ".join(near(v) for v in found.witness.input[:12])
@@ -26,6 +29,13 @@ def render(found: RadiusResult, part: Part) -> str:
     lines += ["", "  radius        verdict    seconds"]
     lines += [f"  {exact(s.radius):<13} {s.verdict:<10} {s.seconds:.2f}" for s in found.steps]
     return "\n".join(lines) + "\n"
+
+
+def _in_codes(radius: Fraction, problem: Problem) -> str:
+    """On a grid, what the codes stand for in what the reference reads."""
+    if problem.region.model is not InputModel.GRID:
+        return ""
+    return f" (codes of {exact(problem.input_scale)}, which is {exact(radius * problem.input_scale)})"
 
 
 def as_json(found: RadiusResult, *, sha256: str) -> str:

@@ -227,12 +227,13 @@ def _outputs(report: Report) -> Table:
     table = _table(*what[:3], what[3] if asked else "gap")
     for found in report.outputs[:SHOWN]:
         reached = "" if found.witnessed is None else f"[{', '.join(map(near, found.reached))}]"
-        bound = report.problem.claim.of(found.index)
+        claim, bound = report.problem.claim, report.problem.claim.of(found.index)
+        sign = "<" if isinstance(claim, OutputConstraint) and not claim.is_strict(found.index) else "≤"
         table.add_row(
             str(found.index),
             _certified(found, bound if asked else None),
             reached,
-            (f"≤ {exact(bound)}" if case else exact(bound)) if asked else _gap(found),
+            (f"{sign} {exact(bound)}" if case else exact(bound)) if asked else _gap(found),
         )
     if len(report.outputs) > SHOWN:
         table.add_row("…", f"{len(report.outputs)} {'cases' if case else 'outputs'} in all", "", "")

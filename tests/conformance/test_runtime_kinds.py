@@ -19,6 +19,7 @@ from qsmt.dra.analysis import PLANS, analyze_region
 from qsmt.dra.domain import Mode
 from qsmt.encoding import Encoding, QueryAnswer
 from qsmt.engine.judge import Mark, judge
+from qsmt.engine.random_affine import FORMS, Form, affine_problem
 from qsmt.engine.trial import Trial, least_step, maximum
 from qsmt.facts import Facts
 from qsmt.interp.batch import BatchInterpreter
@@ -28,7 +29,6 @@ from qsmt.solver.base import Backend, Limits
 from qsmt_bitvector import BitVectorEncoding
 from qsmt_milp import MilpEncoding
 from qsmt_milp.backends.highs import HighsBackend
-from tests.support.affine_networks import FORMS, Form, affine_problem
 from tests.unit.dra import soundness
 from tests.unit.milp.oracle import SIDES, executions, no_facts, points, query, tight_facts
 

@@ -12,12 +12,12 @@ from functools import cache
 from random import Random
 
 from qsmt.engine.parts import Asking, Part, constraint, parts_of
+from qsmt.engine.random_affine import FORMS, affine_problem
 from qsmt.errors import MalformedProblem
 from qsmt.frontend.combined import Cases, OutputInequality
 from qsmt.frontend.property_table import AskedAgreement, AskedRobustness, Which
 from qsmt.interp import quantized, reference
 from qsmt.problem import Problem
-from tests.support.affine_networks import FORMS, affine_problem
 from tests.support.networks import Recipe, random_problem
 from tests.support.truth import all_points
 

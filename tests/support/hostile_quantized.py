@@ -157,6 +157,29 @@ def _each(*changes: Callable[[list[Any]], None]) -> Callable[[list[Any]], None]:
     return change
 
 
+def _then(op: str, inputs: str, **attributes: Any) -> Make:
+    """An operator on the dequantized result, `v`, which is quantized again; and constants that it may read."""
+    constants = {
+        "c": np.array([0.5, 2], dtype=F32),
+        "zero": np.array([1, 0], dtype=F32),
+        "two": np.array([1, 2], dtype=F32),
+        "three": np.array([1, 2, 3], dtype=F32),
+        "minus": np.array([1, -2], dtype=F32),
+        "rows": np.array([[1], [2]], dtype=F32),
+        "row": np.array([[1, 2, 3]], dtype=F32),
+        "integer": np.array([1, 2]),
+        "double": np.array([0.1, 0.2]),
+        "huge": np.array([3e38, -3e38], dtype=F32),
+    }
+    change = _after(
+        _node("DequantizeLinear", "y.codes y.scale y.zero", "v"),
+        _node(op, inputs, "u", **attributes),
+        _node("QuantizeLinear", "u y.scale y.zero", "u.codes"),
+        _node("DequantizeLinear", "u.codes y.scale y.zero", "y"),
+    )
+    return lambda: model(change=change, parameters=constants)
+
+
 MICROSOFT = "com.microsoft"
 TINY, NOTHING = F32(1e-40), np.zeros((0,), F32)
 
@@ -178,7 +201,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     ),
     "a scale too large for a multiplier": (
         using(x_scale=F32(1e30), w_scale=F32(1e30), b=np.zeros(2, np.int32), b_scale=F32(1)),
-        "needs a multiplier that onnxruntime does not have",
+        "needs a number that onnxruntime does not have",
     ),
     "a bias with a zero point": (using(b_zero=np.int32(3)), "adds a bias with a zero point"),
     # per channel
@@ -239,18 +262,6 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "another activation in between": (with_nodes(_between("Tanh")), "is executed in float"),
     "a factor": (with_nodes(_attribute(4, "alpha", 0.5)), "alpha is 0.5, not 1"),
     "a factor of the bias": (with_nodes(_attribute(4, "beta", 2.0)), "beta is 2.0, not 1"),
-    "a function that is not monotone": (
-        with_nodes(
-            _after(
-                _node("DequantizeLinear", "y.codes y.scale y.zero", "v"),
-                _node("HardSwish", "v", "u"),
-                _node("QuantizeLinear", "u y.scale y.zero", "w.codes"),
-                _node("DequantizeLinear", "w.codes y.scale y.zero", "y"),
-            ),
-            y_zero=np.uint8(120),
-        ),
-        "is not monotone on the codes it reads",
-    ),
     "a float function at the end": (
         with_nodes(_after(_node("DequantizeLinear", "y.codes y.scale y.zero", "v"), _node("Tanh", "v", "y"))),
         "is computed in float after the last integer layer",
@@ -270,6 +281,66 @@ REFUSED: dict[str, tuple[Make, str]] = {
             _after(_node("DequantizeLinear", "y.codes y.scale y.zero", "v"), _node("Add", "v v", "y"))
         ),
         "residual connections are not read",
+    ),
+    "a product of two computed tensors": (
+        with_nodes(
+            _after(_node("DequantizeLinear", "y.codes y.scale y.zero", "v"), _node("Mul", "v v", "y"))
+        ),
+        "residual connections are not read",
+    ),
+    "a division by the input": (_then("Div", "c v"), "divides by a computed tensor"),
+    "a division by zero": (_then("Div", "v zero"), "divides by zero"),
+    "a factor of another shape": (_then("Mul", "v three"), "which do not fit"),
+    "a factor that enlarges": (_then("Mul", "v rows"), "broadcasts a tensor of shape"),
+    "a factor of integers": (_then("Mul", "v integer"), "with integers"),
+    "a factor of doubles": (_then("Mul", "v double"), "not of single precision"),
+    "a factor beyond single precision": (_then("Mul", "v huge"), "beyond single precision"),
+    "a join along no axis": (_then("Concat", "v row", axis=2), "names axis 2"),
+    "a join of other shapes": (_then("Concat", "v row", axis=0), "whose shapes do not agree"),
+    "a join of a function": (
+        with_nodes(
+            _after(
+                _node("DequantizeLinear", "y.codes y.scale y.zero", "v"),
+                _node("Relu", "v", "r"),
+                _node("Concat", "r r", "u", axis=1),
+                _node("QuantizeLinear", "u y.scale y.zero", "u.codes"),
+                _node("DequantizeLinear", "u.codes y.scale y.zero", "y"),
+            )
+        ),
+        "that several nodes read",
+    ),
+    "a normalization without variance": (
+        _then("BatchNormalization", "v two two two minus"),
+        "a variance that is not positive",
+    ),
+    "a normalization of other channels": (
+        _then("BatchNormalization", "v two two two three"),
+        "with parameters of shapes",
+    ),
+    "a normalization that is trained": (
+        _then("BatchNormalization", "v two two two two", training_mode=1),
+        "in another way than by stored statistics",
+    ),
+    "QLinearMul of constants": (
+        with_nodes(
+            _after(
+                _node("QLinearMul", "w w.scale w.zero w w.scale w.zero y.scale y.zero", "v", MICROSOFT),
+                _node("DequantizeLinear", "v y.scale y.zero", "y"),
+            )
+        ),
+        "does not multiply a quantized tensor with a constant",
+    ),
+    "QLinearConcat without its operands": (
+        with_nodes(
+            _after(_node("QLinearConcat", "y.scale y.zero y.codes y.scale y.zero y.codes", "y", MICROSOFT))
+        ),
+        "has 6 inputs",
+    ),
+    "a quantizer of QONNX among others": (
+        with_nodes(
+            _replaced(0, _node("Quant", "x x.scale x.zero x.zero", "x.codes", "qonnx.custom_op.general"))
+        ),
+        "has 128 bits",
     ),
     "dynamic quantization": (
         with_nodes(
@@ -297,6 +368,17 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "an attribute nobody knows": (with_nodes(_attribute(0, "block_size", 16)), "the attribute 'block_size'"),
     "blocks": (with_nodes(_attribute(2, "block_size", 2)), "the attribute 'block_size'"),
 }
+
+
+def _swished() -> onnx.ModelProto:
+    """A function that falls before it rises, on codes of both signs."""
+    change = _after(
+        _node("DequantizeLinear", "y.codes y.scale y.zero", "v"),
+        _node("HardSwish", "v", "u"),
+        _node("QuantizeLinear", "u y.scale y.zero", "w.codes"),
+        _node("DequantizeLinear", "w.codes y.scale y.zero", "y"),
+    )
+    return model(change=change, parameters={"y.zero": np.uint8(120)})
 
 
 def _added(op: str, *, zero: int, **attributes: Any) -> onnx.ModelProto:
@@ -335,6 +417,7 @@ HANDLED: dict[str, Make] = {
     "a ReLU that is dropped after an addition": lambda: _added("Relu", zero=0),
     "a ReLU that is kept after an addition": lambda: _added("Relu", zero=9),
     "an addition, transposed": lambda: _added("Transpose", zero=3, perm=[0, 1]),
+    "a function that is not monotone": _swished,
     "weights of the least code": using(w=np.full((2, 3), -128, np.int8)),
     "a bias of the least code": using(b=np.array([-(2**31), 2**31 - 1], np.int32)),
     "a sum that wraps": using(b=np.array([2**31 - 1, -(2**31)], np.int32), x_zero=np.uint8(0)),

@@ -502,6 +502,14 @@ _UNSUPPORTED: dict[str, tuple[Writer, str]] = {
         ),
         "'it' (Dropout) is in training mode",
     ),
+    "layers that are joined": (
+        _save(
+            model(
+                [node("Relu", ["x"], ["r"]), node("Concat", ["x", "r"], ["y"], name="it", axis=1)], x=[1, 3]
+            )
+        ),
+        "'it' (Concat) joins tensors of different layers; branches are not read",
+    ),
     "string constant": (
         _after_gemm(
             node("Constant", [], ["s"], name="it", value_string=b"s"), node("Add", ["z", "s"], ["y"])
@@ -552,6 +560,18 @@ _FORMS: dict[str, tuple[Writer, str]] = {
         "multiplies shapes [2, 2, 3] and [3, 3, 1]",
     ),
     "MatMul by a number": (_one("MatMul", ("x", "w"), constants={"w": f32(2.0)}), "shapes [1, 3] and []"),
+    "Concat shapes": (
+        _one("Concat", ("x", "c"), constants={"c": f32([1, 2, 3])}, attributes={"axis": 1}),
+        "joins tensors whose shapes do not agree",
+    ),
+    "Concat of real numbers and integers": (
+        _one("Concat", ("x", "c"), constants={"c": np.array([[1, 2]])}, attributes={"axis": 1}),
+        "needs real numbers, but 'c' holds integers",
+    ),
+    "Concat beyond the axes": (
+        _one("Concat", ("x", "c"), constants={"c": f32([[1]])}, attributes={"axis": 2}),
+        "names axis 2",
+    ),
     "Add shapes": (
         _one("Add", ("x", "c"), constants={"c": f32([1, 2])}),
         "'it' (Add) combines shapes [1, 3] and [2]",

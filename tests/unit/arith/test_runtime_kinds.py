@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from qsmt.arith.fixed import Overflow, Quantized
+from qsmt.arith.ideal import Ideal
 from qsmt.arith.noise import noise_of, thresholds
-from qsmt.arith.requantize import Requantization
+from qsmt.arith.requantize import Requantization, pieces
+from qsmt.arith.rounding import Rounding, round_fraction
 from qsmt.arith.runtime_kinds import (
     DoubleAway,
     DoubleUp,
@@ -21,9 +23,10 @@ from qsmt.arith.runtime_kinds import (
     F64Mul,
     RuntimeKind,
     SingleUp,
-    Table,
+    images,
     stacked,
 )
+from qsmt.arith.table import Table
 
 S8, U8 = Quantized(True, 8, Fraction(1, 64)), Quantized(False, 8, Fraction(1, 64), 7)
 HALF = Fraction(1, 2)
@@ -62,12 +65,20 @@ def single_up(kind: SingleUp, acc: int) -> int:
     return floor(Fraction(acc * kind.q, 2 ** (31 - kind.e)) + HALF)
 
 
+def ideal(kind: Ideal, acc: int) -> int:
+    """On the doubled grid: floor((2 v + 1) / 2), and one less where the floor of an exact half is odd."""
+    value = acc * kind.multiplier + kind.offset * kind.multiplier
+    up = floor((2 * value + 1) / 2)
+    return up - (2 * value == 2 * up - 1 and up % 2)
+
+
 DEFINITIONS: dict[type, Callable[..., int]] = {
     F32Mul: f32,
     F64Mul: f64,
     DoubleAway: double_away,
     DoubleUp: double_up,
     SingleUp: single_up,
+    Ideal: ideal,
 }
 CLASSES = list(DEFINITIONS)
 every_class = pytest.mark.parametrize("kind_class", CLASSES, ids=lambda c: c.__name__)
@@ -78,13 +89,19 @@ def kinds(kind_class: type, *, count: int, seed: int) -> list[RuntimeKind]:
     rng = Random(f"{kind_class.__name__}/{seed}")
     made: list[RuntimeKind] = []
     for _ in range(count):
-        if kind_class in (F32Mul, F64Mul):
+        if kind_class is Ideal:
+            offset = Fraction(rng.randint(-99, 99), 100)
+            made.append(Ideal(Fraction(2.0 ** rng.uniform(-14, 0)), offset, Rounding.HALF_EVEN))
+        elif kind_class in (F32Mul, F64Mul):
             factor = 2.0 ** rng.uniform(-14, 0)
             made.append(F32Mul(float(np.float32(factor))) if kind_class is F32Mul else F64Mul(factor))
         else:
             made.append(kind_class(rng.randint(2**30, 2**31 - 1), rng.randint(-13, 1)))
     if kind_class in (F32Mul, F64Mul):
         return [*made, kind_class(0.5), kind_class(2.0**-9)]
+    if kind_class is Ideal:
+        ties = [(HALF, Fraction(0)), (Fraction(1, 1000), HALF), (Fraction(1, 3), Fraction(1, 2))]
+        return [*made, *(Ideal(factor, offset, Rounding.HALF_EVEN) for factor, offset in ties)]
     return [*made, *(kind_class(2**30, e) for e in (0, -1, -8))]
 
 
@@ -200,6 +217,68 @@ def test_tables_side_by_side_may_differ_in_length() -> None:
         assert found[:, column].tolist() == [table.rounded(int(acc)) for acc in accs]
 
 
+TURNING = [
+    Table(-3, 2, (5, 1, 6, 9, -2, 0, 0)),
+    Table(3, -2, (9, 6, 7)),
+    Table(0, 1, (1, 2)),
+    Table(4, 3, (8,)),
+]
+
+
+def test_the_image_of_a_table_that_turns_is_that_of_everything_between() -> None:
+    accs = range(-12, 14)
+    pairs = [(low, high_end) for low in accs for high_end in accs if low <= high_end]
+    low, high_end = (
+        np.array(ends)[:, None].repeat(len(TURNING), axis=1) for ends in zip(*pairs, strict=True)
+    )
+    least, greatest = images(TURNING)(low, high_end)
+    for k, (first, last) in enumerate(pairs):
+        for column, table in enumerate(TURNING):
+            codes = [table.rounded(acc) for acc in range(first, last + 1)]
+            assert (
+                (least[k, column], greatest[k, column])
+                == (min(codes), max(codes))
+                == table.image(first, last)
+            )
+    alone = images(TURNING[:1])(low[:, :1], high_end[:, :1])
+    assert np.array_equal(alone[0], least[:, :1])
+
+
+def test_by_its_ends_the_image_of_a_table_that_turns_would_be_too_small() -> None:
+    """Planted fault: the rule of monotone kinds."""
+    table = TURNING[0]
+    assert table.image(-3, 9) == (-2, 9)
+    assert {table.rounded(-3), table.rounded(9)} == {5, 0}
+
+
+@pytest.mark.parametrize("by", [1, 2, 5])
+def test_pieces_reproduce_a_table_that_turns(by: int) -> None:
+    for table in TURNING:
+        found = pieces(lambda count, table=table: table.rounded(count * by), table, -12, 13, by=by)  # type: ignore[misc]
+        assert [found(count) for count in range(-12, 14)] == [table.rounded(by * c) for c in range(-12, 14)]
+        assert all(a != b for a, b in zip(found.values, found.values[1:], strict=False)) or table.is_monotone
+
+
+@pytest.mark.parametrize("rounding", Rounding)
+def test_an_ideal_rounding_rounds_in_each_way(rounding: Rounding) -> None:
+    kinds = [
+        Ideal(Fraction(n, 8), Fraction(offset, 4), rounding) for n in (1, 3, 4, 7) for offset in (-2, 0, 1)
+    ]
+    accs = np.arange(-40, 41)
+    found = stacked(kinds)(np.repeat(accs[:, None], len(kinds), axis=1))
+    for column, kind in enumerate(kinds):
+        exact = [round_fraction((int(a) + kind.offset) * kind.multiplier, rounding) for a in accs]
+        assert found[:, column].tolist() == exact == [kind.rounded(int(a)) for a in accs]
+
+
+def test_ideal_kinds_that_round_differently_stand_side_by_side() -> None:
+    mixed = [Ideal(Fraction(1, 2), Fraction(0), rounding) for rounding in Rounding]
+    accs = np.arange(-5, 6)
+    found = stacked(mixed)(np.repeat(accs[:, None], len(mixed), axis=1))
+    for column, kind in enumerate(mixed):
+        assert found[:, column].tolist() == [kind.rounded(int(a)) for a in accs]
+
+
 def test_the_noise_of_a_table_is_that_of_the_accumulators_it_is_about() -> None:
     """A ReLU as a table has no noise at all, if its limits are known."""
     codes = tuple(max(code, 0) for code in range(-128, 128))
@@ -218,6 +297,8 @@ def test_the_noise_of_a_table_is_that_of_the_accumulators_it_is_about() -> None:
         (lambda: DoubleAway(2**29, 0), "31-bit multiplier"),
         (lambda: DoubleUp(2**31, 0), "31-bit multiplier"),
         (lambda: SingleUp(2**30, 31), "exponent"),
+        (lambda: Ideal(Fraction(0), Fraction(0), Rounding.FLOOR), "positive multiplier"),
+        (lambda: Ideal(Fraction(1), Fraction(1), Rounding.FLOOR), "less than one unit"),
         (lambda: Table(0, 0, (1,)), "step"),
         (lambda: Table(0, 1, ()), "at least one code"),
     ],

@@ -102,7 +102,7 @@ def test_lookup_follows_a_staircase_with_steps_of_any_height() -> None:
 
     def operation(circuit: Circuit, x: Linear) -> Linear:
         (term,) = through_bits(circuit, x).parts
-        return of_term(circuit.lookup(term, staircase(rule, term.low, term.high)))
+        return of_term(circuit.lookup(term, staircase(rule, term.low, term.high).pieces))
 
     assert mismatch(operation, range(-11, 13), rule) is None
 

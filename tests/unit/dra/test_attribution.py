@@ -18,12 +18,12 @@ from qsmt.dra import attribution
 from qsmt.dra.analysis import analyze_region
 from qsmt.dra.attribution import Attribution, Cause, attribute
 from qsmt.dra.domain import Mode
+from qsmt.engine.random_affine import FORMS, affine_problem
 from qsmt.frontend.base import load_network
 from qsmt.frontend.fixed_point import quantize
 from qsmt.frontend.formats import FixedPointScheme, FormatSpec
 from qsmt.ir.network import Network
 from qsmt.problem import ErrorBound, InputModel, Problem, Region
-from tests.support.affine_networks import FORMS, affine_problem
 from tests.support.any_network import curved
 from tests.support.networks import Recipe, random_problem
 from tests.support.truth import true_range

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -13,7 +14,8 @@ from qsmt.arith.curves import Function, enclosure
 from qsmt.arith.fixed import Fixed, Overflow, Quantized
 from qsmt.arith.requantize import RequantKind, Shift
 from qsmt.arith.rounding import Rounding
-from qsmt.arith.runtime_kinds import Hull, Table
+from qsmt.arith.runtime_kinds import Hull
+from qsmt.arith.table import Table
 from qsmt.dra.analysis import analyze_region
 from qsmt.dra.compiled import compile_problem
 from qsmt.dra.domain import Mode
@@ -98,6 +100,23 @@ def test_of_sums_that_are_not_known_every_code_is_read(low: float) -> None:
 
 WIDE = Quantized(True, 16, Fraction(1, 2**14), 0)
 HUGE = Fixed(True, 8, -1020)
+
+
+def test_a_table_of_sums_is_one_of_the_codes_that_they_are() -> None:
+    """One that turns stands alone behind an identity; beyond its ends it goes on as it ends."""
+    table, wide = tanh_table(), Accumulator(12, SOURCE.scale)
+    alone = Requantize(value("t", TARGET), value("a", wide), table, Overflow.SATURATE)
+    found, known = tabulated(SHAPE, [alone]), made()
+    assert found is not None
+    for low, high in ((SOURCE.min, SOURCE.max), (-7, 9), (3, 3)):
+        codes = interval(low * SOURCE.scale, high * SOURCE.scale)
+        assert np.array_equal(found.error(codes).lower, known.error(codes).lower)
+        assert np.array_equal(found.error(codes).upper, known.error(codes).upper)
+        assert np.array_equal(found.read(codes).lower, codes.lower)
+    far = found.read(interval(1000 * SOURCE.scale, 2000 * SOURCE.scale))
+    assert far.lower[0] == far.upper[0] == float(SOURCE.max * SOURCE.scale)
+    finer = replace(alone, kind=Table(SOURCE.min, 2, table.codes))
+    assert tabulated(SHAPE, [finer]) is None
 
 
 def test_other_activations_are_no_tables_of_the_function() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from qsmt.arith.curves import Function, enclosure
 from qsmt.arith.fixed import Fixed, Overflow
-from qsmt.arith.runtime_kinds import Table
+from qsmt.arith.table import Table
 from qsmt.ir.network import Network, layers
 from qsmt.ir.ops import Op, Requantize, Value
 from qsmt.ir.verify import verify

@@ -13,11 +13,13 @@ from qsmt.engine.ascent import Ascent, Goal
 from qsmt.engine.check import analyse
 from qsmt.engine.falsify import _corners, _samples, falsify
 from qsmt.engine.investigation import Investigation
+from qsmt.engine.parts import Asking, constraint
 from qsmt.engine.plan import Options
+from qsmt.frontend.combined import OutputInequality
 from qsmt.interp.batch import BatchInterpreter, Differences
 from qsmt.problem import InputModel, Problem, Region
 from qsmt.verdict import Falsified
-from tests.support.networks import Recipe, random_problem, with_bound
+from tests.support.networks import Recipe, random_problem, reference_network, with_bound
 from tests.support.truth import true_range
 
 
@@ -90,3 +92,25 @@ def test_an_ascent_never_goes_down_and_stays_in_the_region(sizes: tuple[int, ...
 def test_the_search_is_deterministic() -> None:
     problem = random_problem(2, Recipe(sizes=(4, 6, 2)))
     assert searched(problem).outputs == searched(problem).outputs
+
+
+WIDTH = 2.0**-12
+
+
+def spike(at: float) -> Problem:
+    """One output that is zero but for a tent around a point, and may not exceed half of the tent's height."""
+    first = np.ones((3, 1)), -np.array([at, at + WIDTH, at + 2 * WIDTH])
+    network = reference_network([first, (np.array([[1.0, -2.0, 1.0]]), np.zeros(1))])
+    region = Region(InputModel.CONTINUOUS, (Fraction(0),), (Fraction(1),))
+    case = (OutputInequality.of({0: Fraction(1)}, {}, Fraction(WIDTH / 2), strict=True),)
+    return constraint((case,), Asking(network, None, region, Fraction(1)), statement="no spike").problem
+
+
+def test_a_case_that_holds_in_a_small_place_only_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All around it the output is constant, so that no ascent leads there."""
+    monkeypatch.setattr(subject, "FALSIFIER_SECONDS", 60.0)
+    monkeypatch.setattr(subject, "FALSIFIER_SHARE", 1.0)  # however slow the machine is
+    places = [i / 16 + 0.01 for i in range(16)]
+    assert all(isinstance(searched(spike(at)).verdict, Falsified) for at in places)
+    monkeypatch.setattr(subject, "SCATTERED", 0)
+    assert sum(isinstance(searched(spike(at)).verdict, Falsified) for at in places) < 8

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import product
 
 import pytest
 
-from qsmt.arith.fixed import Overflow
-from qsmt.arith.requantize import Rational, Shift
+from qsmt.arith.fixed import Overflow, Quantized
+from qsmt.arith.requantize import RUNTIME_KINDS, Rational, Shift
 from qsmt.arith.rounding import Rounding
-from qsmt.engine.random_problem import EXTENTS, Size, random_problem
-from qsmt.ir.ops import Clamp, Requantize
+from qsmt.arith.runtime_kinds import Hull
+from qsmt.engine.random_problem import AFFINE_EVERY, EXTENTS, Size, random_problem
+from qsmt.ir.ops import Clamp, PerNeuron, Requantize
 from qsmt.ir.types import Accumulator, AccumulatorOverflow
 from qsmt.problem import Problem
 
@@ -37,9 +39,22 @@ def test_the_grid_is_small(size: Size) -> None:
 
 
 def test_every_kind_of_requantization_occurs() -> None:
-    rules = {(op.rule.exact.rounding, type(op.kind)) for problem in SMALL for op in requantizations(problem)}
-    assert rules == {(rounding, kind) for rounding in Rounding for kind in (Shift, Rational)}
-    assert {op.overflow for problem in SMALL for op in requantizations(problem)} == set(Overflow)
+    found = [op for problem in SMALL for op in requantizations(problem)]
+    exact = [op.kind for op in found if isinstance(op.kind, Shift | Rational)]
+    assert {(kind.rounding, type(kind)) for kind in exact} == set(product(Rounding, (Shift, Rational)))
+    assert {type(kind) for op in found for kind in op.runtime_kinds} == set(RUNTIME_KINDS) - {Hull}
+    assert {op.overflow for op in found} == set(Overflow)
+
+
+def test_every_third_seed_names_a_problem_as_runtimes_quantize_it() -> None:
+    """With zero points, and some of them per channel; the seeds before are what they were."""
+    runtimes = [
+        bool(requantizations(p)) and all(op.runtime_kinds for op in requantizations(p)) for p in SMALL
+    ]
+    assert runtimes == [seed % AFFINE_EVERY == AFFINE_EVERY - 1 for seed in range(len(SMALL))]
+    types = [op.out.type.element for problem in SMALL for op in problem.quantized.ops]
+    assert any(isinstance(kind, Quantized) and kind.zero_point for kind in types)
+    assert any(isinstance(op.kind, PerNeuron) for problem in SMALL for op in requantizations(problem))
 
 
 def test_the_other_forms_occur() -> None:

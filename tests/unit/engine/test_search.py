@@ -31,6 +31,7 @@ from qsmt.interp.replay import replay
 from qsmt.problem import InputModel, Problem, Region
 from qsmt.verdict import Falsified, Unknown, Verdict, Verified
 from tests.support.any_network import any_problem
+from tests.support.constraints import example
 from tests.support.networks import Recipe, random_problem, with_bound
 from tests.support.truth import all_points, true_maximum, true_range
 
@@ -197,6 +198,20 @@ def test_the_input_that_moves_the_difference_most_is_cut_first(monkeypatch: pyte
         assert inside.all()
         none = examine(Prepared(problem), Examination(root, claim_limits([Fraction(10**6)])))
         assert none.seen is None and (none.rise == 0).all()
+
+
+@pytest.mark.parametrize("model", InputModel)
+def test_the_boxes_of_a_constraint_are_probed_at_random(model: InputModel) -> None:
+    """At points of the region that are the same whoever asks; an error bound needs none."""
+    made = example(1).problem
+    problem = made if model is InputModel.GRID else continuous(made)
+    prepared, root = Prepared(problem), Boxes.of_region(problem.region)
+    probes = np.concatenate(list(pieces._probes(prepared, root)))
+    assert len(probes) == pieces.PROBES and np.array_equal(
+        probes, np.concatenate([*pieces._probes(prepared, root)])
+    )
+    assert all(problem.region.contains(tuple(map(Fraction, point))) for point in probes.tolist())
+    assert not list(pieces._probes(Prepared(random_problem(1, Recipe())), root))
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])

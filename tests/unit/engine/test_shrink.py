@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from qsmt.arith.runtime_kinds import RuntimeKind
+from qsmt.arith.units import each
 from qsmt.engine.campaign import Configuration, Panel, Results, conduct, random_cases
 from qsmt.engine.faults import FAULTS
 from qsmt.engine.load import load_problem
+from qsmt.engine.random_affine import Form, affine_problem
 from qsmt.engine.random_problem import Size, random_problem
 from qsmt.engine.reexecute import reexecute
 from qsmt.engine.shrink import shrunk_cases
 from qsmt.engine.smaller import smaller
 from qsmt.interp.replay import replay
+from qsmt.ir.ops import PerNeuron, Requantize
+from qsmt.ir.types import units_of
 from qsmt.problem import Problem
 from qsmt.solver.base import Limits
 
@@ -36,6 +41,27 @@ def test_smaller_problems_are_no_larger_and_run(seed: int) -> None:
         assert all(a <= b for a, b in zip(measure(candidate), measure(problem), strict=True))
         assert candidate.sha256 != problem.sha256
         replay(candidate, [candidate.region.lower])[0].difference[output]
+
+
+def test_what_each_neuron_has_of_its_own_is_cut_with_it() -> None:
+    """Scales and rules per channel: without one hidden neuron, the others round as before."""
+    problem = affine_problem(1, Form("f32mul", per_channel=True), sizes=(2, 4, 1))
+    rules = _rules(problem)
+    found = [
+        _rules(made)
+        for made, _ in smaller(problem, 0)
+        if made.input_size == 2 and made.layers[0][1].pre.size == 3
+    ]
+    assert found == [[rule for i, rule in enumerate(rules) if i != gone] for gone in range(4)]
+
+
+def _rules(problem: Problem) -> list[tuple[RuntimeKind, Fraction, Fraction]]:
+    """Of each neuron of the first hidden layer: how it is rounded, and the units of its sum and of its weights."""
+    layer = problem.layers[0][1]
+    (op,) = layer.activation
+    units = [each(units_of(v.type.element), layer.pre.size) for v in (layer.pre, layer.affine.weight)]  # type: ignore[arg-type]
+    assert isinstance(op, Requantize) and isinstance(op.kind, PerNeuron)
+    return list(zip(op.kind.kinds, *units, strict=True))
 
 
 def test_without_an_output_the_other_one_computes_the_same() -> None:

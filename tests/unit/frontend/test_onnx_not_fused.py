@@ -14,8 +14,10 @@ from onnx import TensorProto, helper
 from qsmt.errors import InputError
 from qsmt.frontend.base import load_network
 from qsmt.frontend.runtimes import Runtime
+from qsmt.ir.ops import Requantize
 from qsmt.ir.types import Accumulator, AccumulatorOverflow
 from tests.support.hostile_quantized import F32, model
+from tests.support.quantized_onnx import between, by_the_batch, executed, random_inputs
 
 Change = Callable[[list[Any]], None]
 GEMM, ROUNDING = 4, 5
@@ -65,6 +67,57 @@ TINY_STEPS = {
 }
 HUGE = {"x.scale": F32(2.0**60), "w.scale": F32(2.0**60), "y.scale": F32(2.0**119)}
 
+
+def after(*new: Any) -> Change:
+    """In the place of the last DequantizeLinear."""
+
+    def change(made: list[Any]) -> None:
+        made[-1].output[0] = "y.values"
+        made += new
+
+    return change
+
+
+def node(op: str, inputs: str, output: str, **attributes: Any) -> Any:
+    return helper.make_node(op, inputs.split(), [output], name=f"this {output}", **attributes)
+
+
+ROUNDED = (node("QuantizeLinear", "u v.scale v.zero", "v"), node("DequantizeLinear", "v v.scale v.zero", "y"))
+AGAIN = {"v.scale": F32(0.0371), "v.zero": np.uint8(100)}
+CODES = {"c.codes": np.uint8(90), "c.scale": F32(1 / 32), "c.zero": np.uint8(0)}
+DEQUANTIZED = node("DequantizeLinear", "c.codes c.scale c.zero", "c")
+TIES = {"y.scale": F32(0.1), "y.zero": np.uint8(97), "v.scale": F32(0.05), "v.zero": np.uint8(255)}
+"""With a constant of -127/32: one tie that a QLinearMul rounds otherwise than a product of floats."""
+ONES = {"v.scale": np.array([0.05], np.float32), "v.zero": np.array([255], np.uint8)}
+
+
+def joined(op: str, **parameters: Any) -> tuple[Change, dict[str, Any]]:
+    """The codes, joined with a constant that is quantized."""
+    return after(DEQUANTIZED, node(op, "y.values c", "u"), *ROUNDED), {**AGAIN, **CODES, **parameters}
+
+
+def neutral(op: str, value: float) -> tuple[Change, dict[str, Any]]:
+    """A number that changes nothing, between two formats."""
+    return after(node(op, "y.values c", "u"), *ROUNDED), {**AGAIN, "c": F32(value)}
+
+
+def also_read(name: str) -> Change:
+    """By a node whose result nobody needs."""
+    return lambda made: made.append(node("Relu" if "codes" not in name else "Identity", name, "dead"))
+
+
+def moved(place: int, source: str, op: str, *extra: str, **attributes: Any) -> Change:
+    """An operator before the node at this place, on its first operand."""
+
+    def change(made: list[Any]) -> None:
+        made.insert(place, helper.make_node(op, [source, *extra], ["moved"], name="the moved", **attributes))
+        made[place + 1].input[0] = "moved"
+
+    return change
+
+
+SHAPES = {"shape": np.array([-1, 3]), "order": np.array([2, 0, 1]), "result": np.array([-1, 2])}
+
 REFUSED: dict[str, tuple[Runtime, Change, dict[str, Any], str]] = {
     "a ReLU before a layer that stays float": (FUSED, both(relu, float_bias), BIAS, "does not cover it"),
     "a ReLU before a layer in a graph that is not optimized": (UNFUSED, relu, {}, "does not cover it"),
@@ -88,6 +141,67 @@ REFUSED: dict[str, tuple[Runtime, Change, dict[str, Any], str]] = {
         "a vector of one scale",
     ),
     "a clip in tiny steps": (FUSED, clipped_again, TINY_STEPS, "steps so small"),
+    "a layer whose result a second node reads": (FUSED, also_read("z"), {}, "that several nodes read, 'z'"),
+    "signed codes that a second node reads": (
+        FUSED,
+        also_read("y.codes"),
+        SIGNED,
+        "not read by one DequantizeLinear alone",
+    ),
+    "signed input codes that a second node reads": (
+        FUSED,
+        also_read("x.codes"),
+        SIGNED,
+        "not read by one DequantizeLinear alone",
+    ),
+    "signed activations that a second node reads": (
+        FUSED,
+        also_read("x.values"),
+        SIGNED,
+        "that several nodes read, 'x.values'",
+    ),
+    "signed codes that are moved": (
+        FUSED,
+        moved(1, "x.codes", "Reshape", "shape"),
+        SIGNED | SHAPES,
+        "hides its codes",
+    ),
+    "signed activations that are flattened": (
+        FUSED,
+        moved(4, "x.values", "Flatten"),
+        SIGNED,
+        "hides its codes",
+    ),
+    "signed results that are moved as codes": (
+        FUSED,
+        moved(6, "y.codes", "Reshape", "result"),
+        SIGNED | SHAPES,
+        "not read by one DequantizeLinear alone",
+    ),
+    "a zero that is added": (FUSED, *neutral("Add", 0.0), "which onnxruntime merges"),
+    "a zero that is subtracted": (FUSED, *neutral("Sub", 0.0), "which onnxruntime merges"),
+    "a factor of one": (FUSED, *neutral("Mul", 1.0), "which onnxruntime merges"),
+    "a divisor of one": (FUSED, *neutral("Div", 1.0), "which onnxruntime merges"),
+    "a product beyond 32 bits": (
+        FUSED,
+        *joined("Mul", **{"c.scale": F32(1e9), "v.scale": F32(1e-6)}),
+        "beyond 32 bits",
+    ),
+    "a sum beyond 32 bits": (
+        FUSED,
+        *joined("Add", **{"c.scale": F32(1e9), "v.scale": F32(1e-6)}),
+        "beyond 32 bits",
+    ),
+    "a product of other types": (
+        FUSED,
+        *joined("Mul", **TIES, **{"c.codes": np.int8(-127), "c.zero": np.int8(0)}),
+        "a constant of another form",
+    ),
+    "a product that is quantized with vectors of one": (
+        FUSED,
+        *joined("Mul", **TIES | ONES, **{"c.codes": np.uint8(0), "c.zero": np.uint8(127)}),
+        "a constant of another form",
+    ),
     "sums that overflow in float": (UNFUSED, lambda made: None, HUGE, "may overflow"),
 }
 
@@ -117,6 +231,50 @@ def test_signed_codes_as_the_graphs_output_are_refused(tmp_path: Path) -> None:
     unsigned = model(change=codes)
     unsigned.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
     assert read(unsigned, tmp_path, FUSED).output.size == 2
+
+
+LOOSE: dict[str, tuple[Change, dict[str, Any]]] = {
+    "activations that are flattened": (moved(4, "x.values", "Flatten"), {}),
+    "activations that are gathered": (moved(4, "x.values", "Gather", "order", axis=1), SHAPES),
+    "a layer that is flattened": (moved(5, "z", "Flatten"), {}),
+    "a layer that is reshaped": (moved(5, "z", "Reshape", "result"), SHAPES),
+    "a signed layer that is reshaped": (moved(5, "z", "Reshape", "result"), SIGNED | SHAPES),
+    "a layer and a factor": (moved(5, "z", "Mul", "factor"), {"factor": np.array([0.7, -1.3], np.float32)}),
+}
+
+
+@pytest.mark.parametrize("name", LOOSE)
+def test_a_layer_that_may_stay_float_is_read_between_bounds(name: str, tmp_path: Path) -> None:
+    change, parameters = LOOSE[name]
+    made = model(change=change, parameters=parameters)
+    network = read(made, tmp_path, FUSED)
+    assert not network.is_exact
+    inputs = random_inputs(network, 10_000, reach=3.0)
+    found = executed(tmp_path / "q.onnx", inputs)
+    least, most = between(network, inputs)
+    assert np.count_nonzero((found < least) | (found > most)) == 0
+    assert np.count_nonzero(least != most) < found.size / 2
+
+
+def test_a_tie_that_depends_on_the_kernel_is_read_as_the_kernel_that_runs(tmp_path: Path) -> None:
+    """Of unsigned bytes a QLinearMul, of others a product of floats; the files differ in nothing else."""
+    change, parameters = joined("Mul", **TIES, **{"c.codes": np.uint8(0), "c.zero": np.uint8(127)})
+    made = model(change=change, parameters=parameters)
+    network = read(made, tmp_path, FUSED)
+    inputs = random_inputs(network, 10_000, reach=6.0)
+    assert np.array_equal(by_the_batch(network, inputs), executed(tmp_path / "q.onnx", inputs))
+    unfused = read(made, tmp_path, UNFUSED)
+    tables = [
+        [op.rules[0].table for op in n.ops if isinstance(op, Requantize)][-1] for n in (network, unfused)
+    ]
+    assert tables[0] != tables[1]
+
+
+def test_unsigned_codes_may_have_several_readers(tmp_path: Path) -> None:
+    for name in ("x.codes", "x.values", "y.codes"):
+        network = read(model(change=also_read(name)), tmp_path, FUSED)
+        inputs = random_inputs(network, 2000, reach=3.0)
+        assert np.array_equal(by_the_batch(network, inputs), executed(tmp_path / "q.onnx", inputs))
 
 
 def test_a_large_constant_that_is_added_in_float_does_not_wrap(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from qsmt.arith.real import RealTensor
 from qsmt.errors import InputError
-from qsmt.frontend import onnx_affine, onnx_graph, onnx_ops, onnx_shape_ops, onnx_windows
+from qsmt.frontend import onnx_affine, onnx_contraction, onnx_graph, onnx_ops, onnx_shape_ops, onnx_windows
 from qsmt.frontend.maxima import maxima
 from qsmt.frontend.onnx_exact import scalar
 from qsmt.frontend.onnx_model import OPERATORS
@@ -118,7 +118,10 @@ FAULTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
         "arithmetic: c - x",
     ),
     "division multiplies": (replaced(onnx_ops, "reciprocal", first), "arithmetic: x / c"),
-    "constant on the wrong side": (replaced(onnx_affine, "_left", onnx_affine._right), "MatMul: inner rows"),
+    "constant on the wrong side": (
+        replaced(onnx_contraction, "_left", onnx_contraction._right),
+        "MatMul: inner rows",
+    ),
     "offset before a layer is forgotten": (
         replaced(onnx_affine, "image", lambda w, v: RealTensor.of_floats(np.zeros(w.shape[0]))),
         "exporter: normalisation",

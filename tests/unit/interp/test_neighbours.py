@@ -12,12 +12,12 @@ import pytest
 from qsmt.arith.fixed import Fixed
 from qsmt.arith.real import FloatArray
 from qsmt.arith.rounding import Rounding
+from qsmt.engine.random_affine import FORMS, Form, affine_problem
 from qsmt.interp.batch import BatchInterpreter
 from qsmt.interp.neighbours import Neighbours
 from qsmt.ir.ops import Affine
 from qsmt.ir.types import Accumulator, AccumulatorOverflow
 from qsmt.problem import InputModel, Problem, Region
-from tests.support.affine_networks import FORMS, Form, affine_problem
 from tests.support.networks import Recipe, random_problem
 
 SIZES = (7, 5, 4, 2)

@@ -1,12 +1,13 @@
-"""Small problems whose integer network is quantized as ONNX and TFLite do it: scales, zero points, any kind.
+"""Random small problems whose integer network is quantized as ONNX and TFLite do it: scales, zero points, any kind.
 
-Scales have few digits, so that no two differences are closer than solvers can tell apart.
+Scales have few digits, so that no two differences are closer than solvers can tell apart. The kinds' multipliers are
+those of the runtimes' own rules for such scales.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from random import Random
@@ -14,9 +15,12 @@ from random import Random
 import numpy as np
 
 from qsmt.arith.fixed import Overflow, Quantized
+from qsmt.arith.ideal import Ideal
 from qsmt.arith.real import RealTensor, frozen
 from qsmt.arith.requantize import RequantKind
-from qsmt.arith.runtime_kinds import DoubleAway, DoubleUp, F32Mul, F64Mul, Hull, SingleUp, Table
+from qsmt.arith.rounding import Rounding
+from qsmt.arith.runtime_kinds import DoubleAway, DoubleUp, F32Mul, F64Mul, Hull, SingleUp
+from qsmt.arith.table import Table
 from qsmt.frontend.runtimes import fixed_point
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Const, Op, PerNeuron, Relu, Requantize, Value
@@ -28,13 +32,14 @@ BITS = 4
 FINER = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Form:
     """How the layers of a problem are requantized."""
 
     kind: str
     per_channel: bool = False
     adds: bool = False  # biases are codes of their own, added by tables
+    turns: bool = field(default=False, repr=False)  # which also fall; the problems are else the same
 
 
 FORMS = [
@@ -42,7 +47,11 @@ FORMS = [
     Form("f32mul", per_channel=True),
     Form("double_away", per_channel=True),
     Form("f32mul", adds=True),
+    Form("f32mul", adds=True, turns=True),
+    Form("ideal"),
+    Form("ideal", per_channel=True),
 ]
+"""All that every encoding can express."""
 
 
 def kind_of(name: str, ratio: Fraction) -> RequantKind:
@@ -53,6 +62,7 @@ def kind_of(name: str, ratio: Fraction) -> RequantKind:
         "double_away": lambda: DoubleAway(*fixed_point(float(ratio))),
         "double_up": lambda: DoubleUp(*fixed_point(float(ratio))),
         "hull": lambda: Hull(ratio, Fraction(1, 8)),
+        "ideal": lambda: Ideal(ratio, Fraction(ratio.numerator % 7 - 3, 4), Rounding.HALF_EVEN),
         "single_up": lambda: SingleUp(*fixed_point(float(ratio))),
     }
     return makers[name]()
@@ -134,7 +144,7 @@ def _quantized(rng: Random, reference: Network, form: Form) -> Network:
         if form.adds:
             middle = _format(rng)
             made = _layer(rng, f"m{i}", value, op, middle, form, with_bias=False)
-            ops += [*made, *_addition(rng, f"h{i}", made[-1].out, op, target)]
+            ops += [*made, *_addition(rng, f"h{i}", made[-1].out, op, target, turns=form.turns)]
         else:
             ops += _layer(rng, f"h{i}", value, op, target, form, with_bias=True)
         value = ops[-1].out
@@ -161,8 +171,8 @@ def _layer(
     return [affine, Requantize(Value(name, TensorType((m,), target)), pre, kind, Overflow.SATURATE)]
 
 
-def _addition(rng: Random, name: str, x: Value, op: Affine, target: Quantized) -> list[Op]:
-    """The bias, added to codes by a table for each neuron, some of whose entries are off by one."""
+def _addition(rng: Random, name: str, x: Value, op: Affine, target: Quantized, *, turns: bool) -> list[Op]:
+    """The bias, added to codes by a table for each neuron, some of whose entries are off by one; or by more."""
     source, m = x.type.element, op.out.size
     assert isinstance(source, Quantized)
     unit = source.scale / FINER
@@ -178,7 +188,9 @@ def _addition(rng: Random, name: str, x: Value, op: Affine, target: Quantized) -
             target.saturated(round((FINER * code + b) * unit / target.scale) + rng.choice([0, 0, 0, 1]))
             for code in range(source.min, source.max + 1)
         ]
-        tables.append(Table(b + FINER * source.min, FINER, tuple(sorted(codes))))
+        if turns:
+            codes = [target.saturated(code + rng.randint(-2, 2)) for code in codes]
+        tables.append(Table(b + FINER * source.min, FINER, tuple(codes if turns else sorted(codes))))
     out = Value(name, TensorType((m,), target))
     return [affine, Requantize(out, pre, PerNeuron(tuple(tables)), Overflow.SATURATE)]
 
