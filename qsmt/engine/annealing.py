@@ -29,7 +29,7 @@ MEASURED = 32
 """Random inputs on which the mean change is measured."""
 
 PATIENCE_STEPS = 256
-"""Between two looks at the clock."""
+"""Between two looks at how much time is left, which decides how fast a walk cools down."""
 
 
 class Annealing:
@@ -53,12 +53,12 @@ class Annealing:
         at = self._neighbours.sums(point[None])[0]
         value = best = float(self._values(Sums(at.reference[None], at.quantized[None]), goal)[0])
         found: FloatArray = point.copy()
-        hottest, begun = HOTTEST * self._mean_change(goal), time.monotonic()
+        hottest, begun = HOTTEST * self._mean_change(goal, deadline), time.monotonic()
         progress = 0.0
         for step in range(steps):
             if step % PATIENCE_STEPS == 0:
                 progress = max(step / steps, (time.monotonic() - begun) / max(deadline - begun, 1e-9))
-            if progress >= 1 or best > enough:
+            if progress >= 1 or best > enough or time.monotonic() > deadline:
                 break
             coordinates, ends, moved = self._tried(at, point, MOVES)
             gains = self._values(moved, goal) - value
@@ -87,13 +87,15 @@ class Annealing:
         top = int((gains + temperature * self._rng.gumbel(size=len(gains))).argmax())
         return top if gains[top] >= temperature * np.log(self._rng.random()) else None
 
-    def _mean_change(self, goal: Goal) -> float:
-        """What a random move changes on the mean of random inputs."""
+    def _mean_change(self, goal: Goal, deadline: float) -> float:
+        """What a random move changes on the mean of random inputs; of fewer where time gets short."""
         changes = []
         for point in self._random_points(MEASURED):
             at = self._neighbours.sums(point[None])[0]
             here = self._values(Sums(at.reference[None], at.quantized[None]), goal)
             changes.append(np.abs(self._values(self._tried(at, point, MOVES)[2], goal) - here).mean())
+            if time.monotonic() > deadline:
+                break
         return float(np.mean(changes))
 
     def _random_points(self, count: int) -> FloatArray:

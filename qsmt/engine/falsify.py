@@ -93,6 +93,8 @@ def _walks(
     weights = {goal: 1.0 / max(missing(run, goal), 1e-3) for goal in goals}
     for number, goal in enumerate(goals):
         share, now = weights[goal] / sum(weights[g] for g in goals[number:]), time.monotonic()
+        if now > deadline:
+            return
         steps, end = round(STEPS * weights[goal] / sum(weights.values())), now + share * (deadline - now)
         yield annealing.walk(goal, steps, deadline=end, enough=enough(run, goal))
 

@@ -37,6 +37,9 @@ LONGEST_S = 120.0
 RESERVED_S = 0.2
 """Walks end a little before the deadline."""
 
+LATE_S = 1.0
+"""A walk that takes that much longer is stuck, and its process is ended."""
+
 UNIT = 1e-9
 """Of a goal that is reached, next to nothing is missing."""
 
@@ -47,7 +50,7 @@ class Walk:
 
     goal: Goal
     steps: int
-    seconds: float
+    deadline: float  # of the monotonic clock, which all processes share: a worker may take long to start
     enough: float
     seed: int
 
@@ -58,7 +61,7 @@ def walked(sealed: Sealed, walk: Walk) -> FloatArray:
     neighbours = Neighbours.of(problem)
     assert neighbours is not None, "nobody asks for walks where there are none"
     annealing = Annealing(problem, neighbours, walk.seed)
-    return annealing.walk(walk.goal, walk.steps, deadline=time.monotonic() + walk.seconds, enough=walk.enough)
+    return annealing.walk(walk.goal, walk.steps, deadline=walk.deadline, enough=walk.enough)
 
 
 def neighbours_of(problem: Problem) -> Neighbours | None:
@@ -153,13 +156,14 @@ class Hunt:
 
     def _next(self) -> Walk | None:
         """Twice as long as the goal's last one."""
-        goals, left = open_goals(self._run), min(self._deadline - RESERVED_S - time.monotonic(), LONGEST_S)
-        if not goals or left <= 0:
+        goals, now = open_goals(self._run), time.monotonic()
+        deadline = min(self._deadline - RESERVED_S, now + LONGEST_S)
+        if not goals or deadline <= now:
             return None
         goal = min(goals, key=lambda g: (self._walks[g] + 1) * missing(self._run, g))
         steps = FIRST_STEPS << min(self._walks[goal], MOST_DOUBLINGS)
         self._walks[goal] += 1
-        return Walk(goal, steps, left, enough(self._run, goal), self._run.options.seed + self.walks)
+        return Walk(goal, steps, deadline, enough(self._run, goal), self._run.options.seed + self.walks)
 
     def _send(self) -> None:
         if self._children is not None and not self._succeeded and (walk := self._next()):
@@ -169,9 +173,10 @@ class Hunt:
         if self._under_way is None:
             return
         ended, self._under_way = self._under_way, None
+        left = max(self._deadline + LATE_S - time.monotonic(), 0.0)
         try:
-            self._execute(ended.result())
-        except (BrokenExecutor, CallFailed):  # it was killed; the relaxation goes on without walks
+            self._execute(ended.result(left))
+        except (BrokenExecutor, CallFailed, TimeoutError):  # it was killed, or stuck; on without walks
             self._children, children = None, self._children
             if children is not None:
                 children.shutdown()

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from fractions import Fraction
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from qsmt.arith.real import FloatArray
+from qsmt.engine import annealing as walks
 from qsmt.engine import check as stages
 from qsmt.engine import hunt as subject
-from qsmt.engine.annealing import Annealing
+from qsmt.engine.annealing import MOVES, Annealing
 from qsmt.engine.ascent import Goal
 from qsmt.engine.check import check
 from qsmt.engine.crew import Sealed
+from qsmt.engine.falsify import _walks
 from qsmt.engine.hunt import Hunt, Walk, enough, missing, open_goals, walked
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import Options
-from qsmt.interp.neighbours import Neighbours
+from qsmt.interp.neighbours import Neighbours, Sums
 from qsmt.interp.replay import replay
 from qsmt.problem import InputModel, Problem, Region
 from qsmt.verdict import Falsified
@@ -63,10 +69,38 @@ def test_a_walk_is_a_function_of_its_seed() -> None:
 
 
 def test_a_walk_ends_when_it_has_enough_and_when_time_is_up() -> None:
-    for limits in ({"enough": -np.inf}, {"deadline": time.monotonic() - 1}):
+    for limits, most in (({"enough": -np.inf}, 2000), ({"deadline": time.monotonic() - 1}, 100)):
         short = annealing(WIDE)
         short.walk(Goal(0, 1), 10**9, **limits)
-        assert short.evaluated < 2000
+        assert short.evaluated < most
+
+
+def test_a_walk_whose_steps_take_long_ends_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a network of millions of parameters; by a clock that shows a hundredth of a second more each time."""
+    slow, differences, shown = annealing(WIDE), Neighbours.differences, count()
+
+    def slowly(self: Neighbours, sums: Sums) -> FloatArray:
+        next(shown)
+        return differences(self, sums)
+
+    monkeypatch.setattr(Neighbours, "differences", slowly)
+    monkeypatch.setattr(walks, "time", SimpleNamespace(monotonic=lambda: next(shown) / 100))
+    slow.walk(Goal(0, 1), 10**9, deadline=2.0)
+    assert 2000 < slow.evaluated <= 200 * MOVES
+
+
+def test_there_are_no_walks_after_the_deadline() -> None:
+    run = Investigation(WIDE, Options(), decides=False)
+    assert not list(_walks(run, annealing(WIDE), [Goal(0, 1)], time.monotonic() - 1))
+
+
+def test_a_walk_that_is_stuck_is_not_waited_for() -> None:
+    run = Investigation(WIDE, Options(jobs=2), decides=False)
+    with Hunt(run, time.monotonic() - 10) as hunt:
+        assert hunt.is_beside
+        hunt._under_way = Future()
+        hunt.follow()
+        assert not hunt.is_beside
 
 
 def test_a_longer_walk_goes_further_than_random_inputs() -> None:
@@ -124,7 +158,7 @@ def test_a_walker_that_is_killed_ends_the_walks_and_nothing_else(monkeypatch: py
 
 
 def test_a_walk_in_a_worker_is_the_walk_of_its_seed() -> None:
-    walk = Walk(Goal(0, 1), 300, 60.0, np.inf, 5)
+    walk = Walk(Goal(0, 1), 300, np.inf, np.inf, 5)
     assert (walked(Sealed.of(WIDE), walk) == annealing(WIDE, 5).walk(Goal(0, 1), 300)).all()
 
 
