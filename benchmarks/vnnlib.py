@@ -206,7 +206,7 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
     yield "* violations executed again: " + "; ".join(f"{what}: {n}" for what, n in sorted(replays.items()))
 
 
-def document(rows: Sequence[Row], options: Options) -> str:
+def document(rows: Sequence[Row], options: Options, *, asked: int) -> str:
     """The results as a page."""
     return "\n".join(
         [
@@ -216,6 +216,8 @@ def document(rows: Sequence[Row], options: Options) -> str:
             "on two cores shared with other work. A cell is the answer and the CPU seconds it took. A violation (sat)",
             "was executed again exactly; with * also by onnxruntime in single precision. *Published* are results of",
             "VNN-COMP 2022 (nnenum on acasxu, alpha-beta-CROWN on rl_benchmarks), which are about float networks.",
+            "",
+            f"{len(rows)} queries of {asked}; an empty cell was not asked, or not to an end.",
             "",
             *summary(rows),
             "",
@@ -242,8 +244,8 @@ def main() -> None:
         return
     options, known = Options(timeout_s=given.seconds, jobs=given.jobs), logged(given.log)
     print(f"{'query':<44} {'answer':<10} {'known':<8} {'seconds':>8} {'CPU':>8}  executed again")
-    rows = []
-    for task in (*acas_tasks(smoke=given.smoke), *controller_tasks(smoke=given.smoke)):
+    rows, tasks = list[Row](), [*acas_tasks(smoke=given.smoke), *controller_tasks(smoke=given.smoke)]
+    for task in tasks:
         if task.title in known:
             old = known[task.title]
             rows.append(Row(task, Answer(old["answer"]), old["seconds"], old["cpu"], old["replay"]))
@@ -254,7 +256,7 @@ def main() -> None:
                 with given.log.open("a") as log:
                     log.write(json.dumps(entry(rows[-1])) + "\n")
     if given.write:
-        given.write.write_text(document(rows, options))
+        given.write.write_text(document(rows, options, asked=len(tasks)))
     print(*summary(rows), sep="\n")
 
 

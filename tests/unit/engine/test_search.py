@@ -214,6 +214,15 @@ def test_the_boxes_of_a_constraint_are_probed_at_random(model: InputModel) -> No
     assert not list(pieces._probes(Prepared(random_problem(1, Recipe())), root))
 
 
+def test_a_property_of_one_network_is_analysed_as_such() -> None:
+    """Beside silence nothing cancels, so that lines do before planes; of two networks it is the other way round."""
+    made = [Prepared(e.problem) for e in map(example, range(24))]
+    assert {m.modes for m in made if m.problem.reference.is_silent} == {pieces.LONE}
+    assert {
+        m.modes for m in made if not m.problem.reference.is_silent and not m.problem.quantized.is_silent
+    } == {(pieces.USUAL, pieces.THOROUGH)}
+
+
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_the_thorough_analysis_is_used_where_it_pays(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a batch, a sample is analysed both ways; what it gains decides of the others."""

@@ -107,7 +107,7 @@ def test_networks_points_are_excluded_only_where_none_violates(seed: int) -> Non
 def test_points_decide_most_networks_at_a_distance() -> None:
     """A tenth above the maximum, hundreds of points are excluded at once, all rounding included."""
     decided = []
-    for seed in range(20):
+    for seed in range(120):
         for trial, _ in trials(seed)[-1:]:
             claim = trial.problem.claim
             further = ErrorBound(claim.outputs, (claim.bounds[0] + Fraction(1, 10),))
@@ -115,7 +115,7 @@ def test_points_decide_most_networks_at_a_distance() -> None:
             problem = exactly(ENCODING.encode(replace(trial.query, problem=far)).model)
             points = Points.of(problem)
             decided.append(points is not None and points.excluded(problem, problem.box))
-    assert sum(decided) > 0.6 * len(decided) > 7
+    assert sum(decided) > 0.6 * len(decided) > 50
 
 
 def test_a_row_that_is_one_unit_too_narrow_is_noticed() -> None:
