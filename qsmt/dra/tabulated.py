@@ -38,8 +38,10 @@ MOST_BITS = 8
 FARTHEST = Fraction(2) ** 900
 """Powers of two and single-precision numbers up to here, times a code, are doubles."""
 
+LARGEST_CODE = 2**30
+
 MARGIN = 2.0**-20
-"""In codes: more than the error of a quotient of at most 2**MOST_BITS, and less than any distance that matters."""
+"""In codes: more than the error of a quotient of at most LARGEST_CODE, and less than any distance that matters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +103,7 @@ def tabulated(shape: Shape | None, activation: Sequence[Op]) -> Tabulated | None
         return None
     codes, scale = read
     unit, ends = float(scale), (codes[0] * scale, codes[-1] * scale)
-    if any(Fraction(code * unit) != code * scale for code in codes):
+    if any(abs(code) > LARGEST_CODE or Fraction(code * unit) != code * scale for code in codes):
         return None  # a unit of sums is a product of two singles: too long for a double, times a code
     given = [op.rule.apply(code) * op.target.scale for code in codes]
     f = shape.bounds(np.array(codes, dtype=np.float64) * unit)

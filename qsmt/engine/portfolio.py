@@ -156,11 +156,14 @@ def _side_by_side(
                 break
             room = waiting and len(under_way) < AT_ONCE
             done, _ = wait(under_way, head_start if room else None, FIRST_COMPLETED)
-            for future in done:
+            ended = [future for future in under_way if future in done]
+            for future in ended:
                 del under_way[future]
-                found = _accept(run, solvers, future.result())
-                if found.status is not Status.UNKNOWN:
-                    return found
+            answers = [_accept(run, solvers, future.result()) for future in ended]
+            counting = [answer for answer in answers if answer.status is not Status.UNKNOWN]
+            if counting:  # a violation has been executed: it outweighs a word that there is none
+                return next((a for a in counting if a.status is Status.SAT), counting[0])
+            found = answers[-1] if answers else found
     finally:
         while wait(under_way, 0).not_done:  # again and again: one may only just be starting
             for choice in under_way.values():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from math import gcd
 from typing import NoReturn, assert_never
 
 import numpy as np
@@ -17,6 +18,7 @@ from qsmt.arith.fixed import Fixed, Format, Overflow, Quantized
 from qsmt.arith.ideal import Ideal
 from qsmt.arith.real import RealTensor
 from qsmt.arith.runtime_kinds import Hull, is_monotone
+from qsmt.arith.table import Table
 from qsmt.arith.units import distinct, each, shown
 from qsmt.errors import MalformedModel
 from qsmt.ir.network import Network
@@ -254,6 +256,38 @@ def _check_requantize(network: Network, op: Requantize) -> None:
         _fail(network, op.out, what)
 
 
+def _check_tables(network: Network, op: Requantize) -> None:
+    """A table's noise (qsmt.arith.noise) is that of its own points, so others must not occur, or saturate alike."""
+    tables = [kind for kind in op.runtime_kinds if isinstance(kind, Table)]
+    if not tables:
+        return
+    low, high = op.limits
+    every = tables if len(tables) == op.out.size else tables * op.out.size
+    for table, (least, greatest, divisor, rest) in zip(every, _operands(network, op), strict=True):
+        ends = sorted((table.first, table.first + (len(table.codes) - 1) * table.step))
+        below, above = (op.target.saturated(table.rounded(end)) for end in ends)
+        if divisor % table.step or (rest - table.first) % table.step:
+            _fail(network, op.out, "reads what lies between the points of its table")
+        if (least < ends[0] and below > low) or (greatest > ends[1] and above < high):
+            _fail(network, op.out, "reads what lies beyond its table, which does not saturate there")
+
+
+def _operands(network: Network, op: Requantize) -> list[tuple[int, int, int, int]]:
+    """Of each neuron: the least and the greatest operand, and d, r such that all are r plus multiples of d."""
+    before, source = network.ops[network.ops.index(op) - 1], op.x.type.element
+    assert isinstance(source, Format | Accumulator)
+    x = before.x.type.element
+    wraps = isinstance(source, Accumulator) and source.overflow is AccumulatorOverflow.WRAP
+    if not isinstance(before, Affine) or wraps:
+        return [(source.min, source.max, 1, 0)] * op.out.size
+    assert isinstance(x, Format)
+    weight, bias = before.integers
+    positive, negative = np.maximum(weight, 0).sum(axis=1), np.minimum(weight, 0).sum(axis=1)
+    least, greatest = positive * x.min + negative * x.max + bias, positive * x.max + negative * x.min + bias
+    divisors = [gcd(*row) for row in weight.tolist()]
+    return list(zip(least.tolist(), greatest.tolist(), divisors, bias.tolist(), strict=True))
+
+
 NOMINAL = Fraction(1, 2**20)
 """A runtime's multiplier is within this relative distance of the ratio of the units: it is rounded, not another."""
 
@@ -277,6 +311,7 @@ def _check_runtime_kinds(network: Network, op: Requantize, ratios: tuple[Fractio
     widest = min(kind.widest for kind in kinds)
     if not -(1 << (widest - 1)) <= source.min <= source.max < 1 << (widest - 1):
         _fail(network, op.out, f"reads {op.x.type.element}, more than the {widest} bits of its kind")
+    _check_tables(network, op)
     for kind, ratio in set(zip(kinds if len(kinds) > 1 else kinds * len(ratios), ratios, strict=True)):
         if isinstance(kind, Hull | Ideal) and kind.nominal != ratio:
             _fail(network, op.out, f"multiplies by {kind.nominal}, but the types say {ratio}")

@@ -112,9 +112,10 @@ class Worker:
         self._kill()
 
     def _kill(self) -> None:
-        if self._child is not None and self._child.poll() is None:
+        child = self._child  # the thread that calls may close it meanwhile
+        if child is not None and child.poll() is None:
             with suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGKILL)
+                os.killpg(child.pid, signal.SIGKILL)
 
     def _death(self) -> str:
         code = self._child.wait() if self._child is not None else 0

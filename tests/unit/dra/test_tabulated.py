@@ -137,6 +137,21 @@ def test_other_activations_are_no_tables_of_the_function() -> None:
     assert tabulated(SHAPE, activation(table, HUGE)) is None
 
 
+@pytest.mark.parametrize(
+    ("first", "unit"), [(0, Fraction(1, 3)), (0, Fraction(2**48 + 1, 2**50)), (2**31, Fraction(1, 64))]
+)
+def test_sums_that_doubles_do_not_hold_or_do_not_tell_apart_are_no_codes(first: int, unit: Fraction) -> None:
+    """A code times its unit is taken for the number that is read; a unit of sums may be any."""
+
+    def read(first: int, unit: Fraction) -> Tabulated | None:
+        kind = Table(first, 1, tuple(range(100)))
+        op = Requantize(value("t", TARGET), value("a", Accumulator(40, unit)), kind, Overflow.SATURATE)
+        return tabulated(SHAPE, [op])
+
+    assert read(first, unit) is None
+    assert read(0, Fraction(2**40 + 1, 2**50)) is not None
+
+
 # --- what is gained -------------------------------------------------------------------------------------------
 
 

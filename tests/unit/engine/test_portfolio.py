@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 
 from qsmt.engine import portfolio
 from qsmt.engine.cost import BY_TRUST, estimate
+from qsmt.interp.replay import replay
 from qsmt.solver.base import Answer, Limits, Status
-from qsmt.verdict import Unknown, Verified
+from qsmt.verdict import Falsified, Unknown, Verified
 from tests.support.in_process import InProcessWorker
+from tests.support.truth import all_points
 from tests.unit.engine.test_dispatch import (
+    FALSE,
     NONSENSE,
     TRUE,
     UNSAT,
@@ -87,6 +91,23 @@ def test_an_answer_that_does_not_count_leaves_the_other_running(install: Any) ->
     install(*pair(first, Scripted(NONSENSE, before=told.set)))
     found = decide(TRUE, encoding="auto")
     assert isinstance(found, Verified) and found.trust == ("dra", "smt:a")
+
+
+def test_a_violation_outweighs_a_word_that_there_is_none(
+    install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both answer at once; the one who is asked first, and is wrong."""
+    point = max(all_points(FALSE), key=lambda x: abs(replay(FALSE, [x])[0].difference[0]))
+    violation, joined = Answer(Status.SAT, {f"x{i}": v for i, v in enumerate(point)}), threading.Event()
+    wrong = Scripted(UNSAT, trust="smt:a", before=lambda: joined.wait(60))
+    install(*pair(wrong, Scripted(violation, trust="smt:b", before=joined.set)))
+
+    def for_all(them: Any, timeout: float | None, *_: object) -> Any:
+        found = wait(them, timeout)
+        return found._replace(done={future for future in them if future in found.done})
+
+    monkeypatch.setattr(portfolio, "wait", for_all)
+    assert isinstance(decide(FALSE, encoding="auto"), Falsified)
 
 
 def test_two_that_do_not_know_are_two_reasons(install: Any) -> None:

@@ -15,9 +15,10 @@ from qsmt.arith.fixed import Fixed, Overflow, Quantized
 from qsmt.arith.real import RealTensor
 from qsmt.arith.requantize import Rational, Shift
 from qsmt.arith.rounding import Rounding
+from qsmt.arith.table import Table
 from qsmt.errors import MalformedModel
 from qsmt.ir.network import Network
-from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, Relu, Requantize, Value
+from qsmt.ir.ops import Affine, Clamp, Const, Curve, LeakyRelu, Op, PerNeuron, Relu, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, Channels, Real, TensorType
 from qsmt.ir.verify import MAX_ELEMENTS, MAX_SCALE, accumulator_range, verify
 
@@ -72,6 +73,19 @@ INTEGER = Network("integer", "ideal", Q, (SUMS, Relu(R, A), NARROW))
 
 def with_op(i: int, op: Op, *, of: Network) -> Network:
     return replace(of, ops=(*of.ops[:i], op, *of.ops[i + 1 :]))
+
+
+def reads(*tables: Table) -> Network:
+    """The sums, as a table makes codes of them."""
+    kind = tables[0] if len(tables) == 1 else PerNeuron(tables)
+    return replace(INTEGER, ops=(SUMS, Requantize(Y, A, kind, Overflow.SATURATE)))
+
+
+def test_tables_of_all_sums_that_occur_are_sound() -> None:
+    """Sums of two codes, and of a bias, from -60 to 60: all of them, or as far as they do not saturate."""
+    turns = tuple(abs(v) % 8 for v in range(-60, 61))
+    for tables in ([Table(-60, 1, turns)], [Table(-3, 1, (-8, 0, 7))], [Table(3, -1, (7, 0, -8))]):
+        assert verify(reads(*tables))
 
 
 def test_the_networks_that_the_rules_are_broken_in_are_sound() -> None:
@@ -299,6 +313,16 @@ BROKEN: dict[str, Callable[[], Broken]] = {
         with_op(2, replace(NARROW, out=ABOUT_FOUR, overflow=Overflow.SATURATE_SYMMETRIC), of=INTEGER),
         "only fixed-point formats do",
         "%y",
+    ),
+    "a table of other sums": lambda: Broken(reads(Table(-8, 4, (-8, -4, 0, 4))), "between the points", "%y"),
+    "a table that runs the other way, of other sums": lambda: Broken(
+        reads(Table(6, -2, (6, 4, 2))), "between the points", "%y"
+    ),
+    "a table that ends where it does not saturate": lambda: Broken(
+        reads(Table(-200, 1, (*range(-8, 7), 1))), "beyond its table", "%y"
+    ),
+    "a table that begins where it does not saturate": lambda: Broken(
+        reads(Table(0, 1, (1, *range(-8, 7)))), "beyond its table", "%y"
     ),
     "outputs of several units": lambda: Broken(PER_CHANNEL, "a unit for each output", "%a"),
     "a name that cannot be printed": lambda: Broken(
