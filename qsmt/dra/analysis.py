@@ -23,7 +23,7 @@ nothing is clipped that the networks themselves do not clip.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -37,6 +37,7 @@ from qsmt.dra.domain import DEFAULT_EFFORT, BoolArray, Boxes, Effort, Mode, minu
 from qsmt.dra.domains import (
     Domain,
     alone,
+    form_range,
     forward_difference,
     joint,
     mutual,
@@ -129,8 +130,16 @@ def _analyze_group(
 ) -> Facts:
     whole, *_, joined = run(problem, input_facts(problem.inputs, boxes), plan, given)
     last = slice(-len(boxes), None)
-    form = output_form(joined)[last] if joined.form else None
-    return Facts(tuple(layer[last] for layer in whole.layers), form)
+    layers = [layer[last] for layer in whole.layers]
+    if joined.form is None:
+        return Facts(tuple(layers), None)
+    form = output_form(joined)
+    if problem.layers[
+        -1
+    ].is_active:  # substituted through the activation, a form may be tighter than planes over it
+        outputs = layers[-1].difference_post.meet(form_range(joined)[last])
+        layers[-1] = replace(layers[-1], difference_post=outputs)
+    return Facts(tuple(layers), form[last])
 
 
 def run(

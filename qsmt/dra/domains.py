@@ -81,6 +81,12 @@ def output_form(trace: Trace) -> LinearForm:
     return LinearForm(-rows[:, m:], rows[:, :m], -constant[:, m:], constant[:, :m])
 
 
+def form_range(trace: Trace) -> Interval:
+    """Bounds of the outputs' difference by the forms that `output_form` has left."""
+    assert trace.form is not None
+    return mirrored(greatest(*trace.form, trace.inputs))
+
+
 def _after_activation(trace: Trace) -> tuple[FloatArray, FloatArray]:
     """The same, substituted back through the last activation."""
     pairs = trace.relaxed_pairs()

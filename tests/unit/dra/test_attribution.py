@@ -18,7 +18,7 @@ from qsmt.dra import attribution
 from qsmt.dra.analysis import analyze_region
 from qsmt.dra.attribution import Attribution, Cause, attribute
 from qsmt.dra.domain import Mode
-from qsmt.engine.random_affine import FORMS, affine_problem
+from qsmt.engine.random_affine import FORMS, Form, affine_problem
 from qsmt.frontend.base import load_network
 from qsmt.frontend.fixed_point import quantize
 from qsmt.frontend.formats import FixedPointScheme, FormatSpec
@@ -81,6 +81,16 @@ def test_parts_add_up_for_formats_with_zero_points(seed: int) -> None:
         low, high = true_range(problem, a.output)
         assert (high if a.side > 0 else -low) <= Fraction(a.certified) <= a.total
         assert not unfaithful(a)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [("f32mul", 22), ("double_away", 0), ("double_away", 25), ("double_away", 48), ("ideal", 7)],
+)
+def test_outputs_that_are_rounded_are_bounded_by_their_forms_too(kind: str, seed: int) -> None:
+    """Planes over the last activation were looser there than what is substituted back through it."""
+    problem = affine_problem(seed, Form(kind, per_channel=True), sizes=(2, 4, 3, 2))
+    assert all(Fraction(a.certified) <= a.total for a in attribute(problem))
 
 
 def test_two_float_networks_differ_by_weights_biases_and_relaxation_only() -> None:
