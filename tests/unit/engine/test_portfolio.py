@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,10 +101,9 @@ def test_a_violation_outweighs_a_word_that_there_is_none(
     violation, joined = Answer(Status.SAT, {f"x{i}": v for i, v in enumerate(point)}), threading.Event()
     wrong = Scripted(UNSAT, trust="smt:a", before=lambda: joined.wait(60))
     install(*pair(wrong, Scripted(violation, trust="smt:b", before=joined.set)))
-    waited = portfolio.wait
 
     def for_all(them: Any, timeout: float | None, *_: object) -> Any:
-        found = waited(them, timeout)
+        found: Any = wait(them, timeout)
         return found._replace(done=[future for future in them if future in found.done])
 
     monkeypatch.setattr(portfolio, "wait", for_all)
