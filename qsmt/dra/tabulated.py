@@ -104,7 +104,7 @@ def tabulated(shape: Shape | None, activation: Sequence[Op]) -> Tabulated | None
     codes, scale = read
     unit, ends = float(scale), (codes[0] * scale, codes[-1] * scale)
     if any(abs(code) > LARGEST_CODE or Fraction(code * unit) != code * scale for code in codes):
-        return None  # of sums, whose unit may be any number
+        return None  # a unit of sums is a product of two singles: too long for a double, times a code
     given = [op.rule.apply(code) * op.target.scale for code in codes]
     f = shape.bounds(np.array(codes, dtype=np.float64) * unit)
     least = add_down(np.array([float_down(v) for v in given]), -f.upper)

@@ -98,7 +98,7 @@ def comparison(left: Linear, sign: str, right: Linear) -> Formula:
 
 
 REAL = "real"
-"""The element type whose arithmetic is exact: what qsmt analyses, whatever is declared (ADR 12)."""
+"""The element type whose arithmetic is exact: what qsmt analyses, whatever is declared (ADR 13)."""
 
 FLOATS = ("float16", "float32", "float64", "bfloat16")
 """ONNX's names of the types that round."""

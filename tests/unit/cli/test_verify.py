@@ -204,7 +204,7 @@ FLOATS = TWO.replace(" real ", " float32 ")
 
 
 def test_a_witness_is_one_in_the_declared_type(folder: Path, capsys: Capture) -> None:
-    """ADR 12; of a network that is no ONNX file nothing is known of a runtime, and that is said."""
+    """ADR 13; of a network that is no ONNX file nothing is known of a runtime, and that is said."""
     pairs = ("--network", "f=reference.qir", "--network", "g=quantized.qir")
     ran = qsmt(capsys, "verify", write(folder, FLOATS.format(limit=0.5)), *pairs)
     assert (ran.code, ran.out) == (0, "unsat\n")

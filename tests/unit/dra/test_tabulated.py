@@ -98,6 +98,14 @@ def test_of_sums_that_are_not_known_every_code_is_read(low: float) -> None:
     assert known.error(read).upper[0] == known.greatest[0].max()
 
 
+def test_sums_whose_values_no_double_holds_are_not_compared() -> None:
+    """A product of two scales has 48 bits; times a code, more than a double has."""
+    unit = SOURCE.scale * Fraction(float(np.float32(0.7)))
+    assert Fraction(float(unit)) == unit and Fraction(127 * float(unit)) != 127 * unit
+    alone = Requantize(value("t", TARGET), value("a", Accumulator(12, unit)), tanh_table(), Overflow.SATURATE)
+    assert tabulated(SHAPE, [alone]) is None
+
+
 WIDE = Quantized(True, 16, Fraction(1, 2**14), 0)
 HUGE = Fixed(True, 8, -1020)
 
