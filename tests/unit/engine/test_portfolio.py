@@ -103,8 +103,8 @@ def test_a_violation_outweighs_a_word_that_there_is_none(
     install(*pair(wrong, Scripted(violation, trust="smt:b", before=joined.set)))
 
     def for_all(them: Any, timeout: float | None, *_: object) -> Any:
-        found = wait(them, timeout)
-        return found._replace(done={future for future in them if future in found.done})
+        found: Any = wait(them, timeout)
+        return found._replace(done=[future for future in them if future in found.done])
 
     monkeypatch.setattr(portfolio, "wait", for_all)
     assert isinstance(decide(FALSE, encoding="auto"), Falsified)
