@@ -145,7 +145,7 @@ def _side_by_side(
     """
     begun, waiting = time.monotonic(), list(ranked)
     under_way: dict[Future[QueryAnswer], Choice] = {}
-    found, head_start = UNANSWERED, min(HEAD_START_S, HEAD_START_SHARE * share)
+    found, head_start = UNANSWERED, min(HEAD_START_S, max(HEAD_START_SHARE * share, LEAST_S))
     try:
         while waiting or under_way:
             left = share - (time.monotonic() - begun)
