@@ -191,7 +191,9 @@ def _moved(call: QuantizedCall) -> Tensor:
     ]
     operands[0] = lowering.input
     result = MOVING.rule_of(call.node).evaluate(Call(call.node, tuple(operands), lowering))
-    assert isinstance(result, Computed) and isinstance(result.pending, Elementwise)
+    if not isinstance(result, Computed):
+        call.node.refuse("depends on the shape of a computed tensor", hint="fold shapes into constants")
+    assert isinstance(result.pending, Elementwise)
     return _rearranged(call, source, result.pending.index.reshape(result.shape))
 
 

@@ -116,6 +116,20 @@ def signed_product() -> onnx.ModelProto:
     return with_ties(change, y_scale=F32(0.1), **constant, **result)
 
 
+def moved_and_rounded_again() -> onnx.ModelProto:
+    """Signed codes that are moved, dequantized and quantized as before: a step that onnxruntime leaves out."""
+
+    def change(made: list[Any]) -> None:
+        made[1:2] = [
+            node("Reshape", "x.codes shape", "moved"),
+            node("DequantizeLinear", "moved x.scale x.zero", "first"),
+            node("QuantizeLinear", "first x.scale x.zero", "again"),
+            node("DequantizeLinear", "again x.scale x.zero", "x.values"),
+        ]
+
+    return with_ties(change, shape=np.array([-1, 3]), **SIGNED)
+
+
 NEUTRAL = before_rounding(node("Mul", "z one", "moved"))
 RELU = before_rounding(node("Relu", "z", "moved"))
 REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
@@ -138,6 +152,7 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "activations that are rounded to halves": (lambda: through_halves(4, "x.values"), "changes the type"),
     "a bias of another scale, apart": (lambda: apart("b.values", b_scale=F32(0.003)), "do not look at"),
     "a bias with a zero point, apart": (lambda: apart("b.values", b_zero=np.int32(3)), "do not look at"),
+    "signed codes that are moved and rounded again": (moved_and_rounded_again, "hides its codes"),
     "a product of signed codes that are moved": (signed_product, "not read by one DequantizeLinear alone"),
 }
 
