@@ -53,7 +53,7 @@ class Codes:
 
     value: Value
     index: IntArray  # in the tensor's shape
-    is_paired: bool = False  # did a QuantizeLinear make it, with nothing in between?
+    is_paired: bool = False  # did a QuantizeLinear make it, and not only again, with nothing in between?
 
     @property
     def format(self) -> Quantized:

@@ -6,7 +6,7 @@ Only what the single output needs is kept. Nodes may stand in any order in the f
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from math import prod
@@ -97,7 +97,8 @@ class Node:
 class Graph:
     """What computes the output from the input: every tensor is defined once, before it is read.
 
-    `readers` names the operators that read a tensor, of all nodes of the file, needed or not; and the output.
+    `readers` names the operators that read a tensor, of all nodes of the file, needed or not, also from within a
+    subgraph; and the output. `replaceable` are parameters that are inputs as well: a caller may give others.
     """
 
     path: Path
@@ -107,6 +108,7 @@ class Graph:
     output: str
     initializers: dict[str, TensorProto]
     readers: Mapping[str, tuple[str, ...]]
+    replaceable: tuple[str, ...]
 
 
 def read_graph(model: ModelProto, path: Path) -> Graph:
@@ -124,7 +126,7 @@ def read_graph(model: ModelProto, path: Path) -> Graph:
         raise UnsupportedOp(
             f"defines the function {name}; functions are not read", where=path, hint="inline it before export"
         )
-    return _Checker(model.graph, path, _opset(model, path)).graph()
+    return _Checker(model.graph, path, _opset(model, path), model.ir_version).graph()
 
 
 def _names(model: ModelProto) -> Iterator[str | bytes]:
@@ -150,8 +152,8 @@ def _opset(model: ModelProto, path: Path) -> int:
 
 
 class _Checker:
-    def __init__(self, proto: GraphProto, path: Path, opset: int) -> None:
-        self._proto, self._path, self._opset = proto, path, opset
+    def __init__(self, proto: GraphProto, path: Path, opset: int, ir_version: int) -> None:
+        self._proto, self._path, self._opset, self._ir_version = proto, path, opset, ir_version
 
     def graph(self) -> Graph:
         if not self._proto.node:
@@ -169,9 +171,16 @@ class _Checker:
         order = self._order(producers, output)
         readers: defaultdict[str, tuple[str, ...]] = defaultdict(tuple, {output: (OUTPUT,)})
         for node in nodes:
-            for name in node.inputs:
+            for name in (*node.inputs, *_read_within(node.attributes.values())):
                 readers[name] += (node.op_type,)
-        return Graph(self._path, order, source.name, self._shape(source), output, initializers, readers)
+        shape, replaceable = self._shape(source), self._replaceable(initializers)
+        return Graph(self._path, order, source.name, shape, output, initializers, readers, replaceable)
+
+    def _replaceable(self, initializers: dict[str, TensorProto]) -> tuple[str, ...]:
+        """Before IR version 4 every parameter is listed among the inputs, and none can be replaced."""
+        if self._ir_version < 4:
+            return ()
+        return tuple(value.name for value in self._proto.input if value.name in initializers)
 
     def _input(self, initializers: dict[str, TensorProto]) -> ValueInfoProto:
         """The one graph input; before IR version 4, the parameters are listed there too."""
@@ -267,6 +276,16 @@ class _Checker:
 
     def _fail(self, what: str) -> NoReturn:
         raise MalformedModel(what, where=self._path)
+
+
+def _read_within(attributes: Iterable[AttributeProto]) -> Iterator[str]:
+    """What the nodes of subgraphs read, of the graph around them or of their own."""
+    for attribute in attributes:
+        for graph in (attribute.g, *attribute.graphs):
+            yield from (output.name for output in graph.output)
+            for node in graph.node:
+                yield from node.input
+                yield from _read_within(node.attribute)
 
 
 def _distinct(nodes: Iterator[Node]) -> Iterator[Node]:

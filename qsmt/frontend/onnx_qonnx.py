@@ -57,6 +57,9 @@ ROUNDINGS = {
 MAX_BITS = 24
 """Activations of more bits have sums that no chip forms."""
 
+WIDEST = 32
+"""And results of Trunc, which does not clip them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quantizer:
@@ -271,15 +274,18 @@ def _truncated(call: QuantizedCall, sums: Sums, scale: Fraction, dropped: int) -
         call.node.refuse(f"drops {dropped} bits")
     rounding, count = _rounding(call, "FLOOR"), len(sums.weight)
     smaller = moved_sums(call, sums, [Fraction(1, 1 << dropped)] * count, [Fraction(0)] * count)
-    target, name = _holding(smaller, scale), call.node.outputs[0]
+    target, name = _holding(call, smaller, scale), call.node.outputs[0]
     return dequantized(rounded_sums(call, smaller, target, name, rounding=rounding))
 
 
-def _holding(sums: Sums, scale: Fraction) -> Quantized:
+def _holding(call: QuantizedCall, sums: Sums, scale: Fraction) -> Quantized:
     """A format of this scale in which no sum saturates."""
     kind = sums.value.type.element
     assert isinstance(kind, Quantized)
     sizes = np.abs(sums.weight).sum(axis=1) * max(-kind.min, kind.max) + np.abs(sums.bias)
     steps = multipliers(sums, Quantized(True, 32, scale))
     largest = max(ceil(int(size) * step) for size, step in zip(sizes, steps, strict=True))
-    return Quantized(True, min(max((largest + 1).bit_length() + 1, 2), 32), scale)
+    bits = max((largest + 1).bit_length() + 1, 2)
+    if bits > WIDEST:
+        call.node.refuse(f"leaves integers of {bits} bits; {WIDEST} are read")
+    return Quantized(True, bits, scale)

@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import inf
 
 import numpy as np
+from onnx import TensorProto
 
 from qsmt.arith.real import FloatArray, IntArray, RealTensor
 from qsmt.errors import MalformedModel
@@ -54,6 +55,7 @@ class _Evaluation:
 
     def network(self) -> Network:
         at: Node | str = "the output"
+        self._check_fixed()
         try:
             for node in self._graph.nodes:
                 at = node
@@ -88,6 +90,15 @@ class _Evaluation:
             return _moved(call)
         node.refuse("is not read in a quantized network", hint=OPERATORS.hint(node))
 
+    def _check_fixed(self) -> None:
+        """onnxruntime fuses nothing that depends on a parameter that a caller may replace."""
+        if self._runtime is Runtime.ONNXRUNTIME and self._graph.replaceable:
+            name = quoted(self._graph.replaceable[0])
+            what = (
+                f"lists the parameter {name} among its inputs, so that layers which depend on it stay float"
+            )
+            raise MalformedModel(what, where=self._graph.path, hint="export without initializers as inputs")
+
     def _check_readers(self, node: Node) -> None:
         """onnxruntime keeps an operator in float if its result has several readers, needed or not.
 
@@ -96,15 +107,26 @@ class _Evaluation:
         """
         found, name = self._tensors[node.outputs[0]], node.outputs[0]
         readers = self._graph.readers[name]
-        if self._runtime is not Runtime.ONNXRUNTIME or readers in ((), ("DequantizeLinear",)):
+        if self._runtime is not Runtime.ONNXRUNTIME:
+            return
+        for other in node.outputs[1:]:
+            if self._graph.readers[other]:
+                node.refuse(f"has a second output that is read, {quoted(other)}, so that it is not left out")
+        if readers in ((), ("DequantizeLinear",)) or not isinstance(found, Sums | Floats | Codes):
             return
         if len(readers) > 1 and isinstance(found, Sums | Floats) and not _is_unsigned(found):
             node.refuse(f"has a result that several nodes read, {quoted(name)}; branches are not read")
         signed = isinstance(found, Codes) and found.format.signed and node.op_type == "QuantizeLinear"
-        of_sums = isinstance(self._tensors.get(node.inputs[0]), Sums)
-        if signed and (len(readers) > 1 or (of_sums and readers != (OUTPUT,))):
+        if signed and (len(readers) > 1 or (self._ends_kernel(node) and readers != (OUTPUT,))):
             what = f"makes signed codes that are not read by one DequantizeLinear alone, {quoted(name)}"
             node.refuse(f"{what}: its layer stays float", hint="quantize activations to unsigned bytes")
+
+    def _ends_kernel(self, node: Node) -> bool:
+        """Does this QuantizeLinear round what an integer kernel may have computed?"""
+        source = self._tensors.get(node.inputs[0])
+        while isinstance(source, Floats) and source.clip is not None:
+            source = source.clip.before
+        return isinstance(source, Sums) or (isinstance(source, Floats) and source.joined is not None)
 
     def _operands(self, node: Node) -> tuple[Tensor | None, ...]:
         return tuple(self._tensor(name, node) if name else None for name in node.inputs)
@@ -157,6 +179,10 @@ def _moved(call: QuantizedCall) -> Tensor:
     if not moved:
         return _folded(call)
     source = moved[0]
+    if call.node.op_type == "Cast" and (
+        isinstance(source, Codes) or call.node.integer("to", 0) != TensorProto.FLOAT
+    ):
+        call.node.refuse("changes the type of a computed tensor, which may round it")
     if len(moved) > 1 or call.operands[0] is not source:
         call.node.refuse("joins several quantized tensors, or dequantized parameters; neither is read")
     lowering = Lowering("moved", "x", source.shape)
@@ -165,7 +191,9 @@ def _moved(call: QuantizedCall) -> Tensor:
     ]
     operands[0] = lowering.input
     result = MOVING.rule_of(call.node).evaluate(Call(call.node, tuple(operands), lowering))
-    assert isinstance(result, Computed) and isinstance(result.pending, Elementwise)
+    if not isinstance(result, Computed):
+        call.node.refuse("depends on the shape of a computed tensor", hint="fold shapes into constants")
+    assert isinstance(result.pending, Elementwise)
     return _rearranged(call, source, result.pending.index.reshape(result.shape))
 
 
@@ -243,6 +271,8 @@ def _folded(call: QuantizedCall) -> Tensor:
         call.node.refuse("depends on the shape of the input in a way that is not read")
     first = call.optional(0)
     kind = first.kind if isinstance(first, Constant) else _constant_kind(call.node, result)
+    if call.node.op_type == "Cast":
+        kind = call.node.integer("to", 0)
     return Constant(result, kind)
 
 

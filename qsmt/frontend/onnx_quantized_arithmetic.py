@@ -18,6 +18,7 @@ from qsmt.arith.real import FloatArray, RealTensor
 from qsmt.arith.single import rounded
 from qsmt.frontend.onnx_code_tensors import Floats, Join, Joined, QuantizedConstant, Sums
 from qsmt.frontend.onnx_exact import Array
+from qsmt.frontend.onnx_quantized_dense import added_to
 from qsmt.frontend.onnx_quantized_rules import (
     Constant,
     QuantizedCall,
@@ -100,6 +101,8 @@ def _applied(call: QuantizedCall, operation: Operation, at: int) -> Tensor:
         return x  # onnxruntime leaves it out, and so merges what is quantized before and after
     if isinstance(x, Sums):
         exact = [operation.exactly(Fraction(c)) for c in spread.tolist()]
+        if operation is ADD and call.runtime is Runtime.ONNXRUNTIME:
+            x = added_to(call, x, constant)
         return moved_sums(call, x, [f for f, _ in exact], [o for _, o in exact])
     if not isinstance(x, Floats):
         call.refuse_float("it is applied to something else than a tensor that was just dequantized")

@@ -44,7 +44,8 @@ def _quantize(call: QuantizedCall) -> Tensor:
         case Floats():
             if x.joined is not None and not call.are_scalars(1, 2):
                 x = replace(x, joined=replace(x.joined, is_sure=False))
-            return replace(rounded_floats(call, x, target, name), is_paired=True)
+            made = rounded_floats(call, x, target, name)
+            return made if made.value == x.codes.value else replace(made, is_paired=True)
         case Codes() | QuantizedConstant() | Constant():
             call.node.refuse("quantizes something else than a computed float tensor")
 

@@ -178,6 +178,22 @@ def with_bias(call: QuantizedCall, sums: Sums, position: int, *, channels: int, 
     return replace(sums, bias=np.array(codes, dtype=np.int64))
 
 
+def added_to(call: QuantizedCall, sums: Sums, constant: Constant | QuantizedConstant) -> Sums:
+    """The sums before a constant is added, which may become the bias of one layer with them.
+
+    onnxruntime makes a Gemm of a MatMul and an Add: then its bias is as uncertain as that of a Gemm that stays float,
+    or, if it is of 32-bit integers, its scale is not looked at.
+    """
+    if isinstance(constant, Constant):
+        check_word(call, sums, more=UNSAID_BIAS)
+        return replace(sums, apart=(UNSAID_BIAS,) * len(sums.weight))
+    if constant.bits == 32:
+        if any(constant.zero_points):
+            call.node.refuse("adds a bias with a zero point, which integer kernels do not look at")
+        _check_scales(call, sums, [constant.scale] * len(sums.weight))
+    return sums
+
+
 def _with_real_bias(call: QuantizedCall, sums: Sums, *, said: bool) -> Sums:
     """What is known of a bias that is added as the number it stands for."""
     if said or call.runtime is Runtime.IDEAL:

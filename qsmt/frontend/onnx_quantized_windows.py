@@ -155,7 +155,9 @@ def _maximum(call: QuantizedCall, x: Codes, taps: Taps, *, floats: bool) -> Tens
     zeros = np.zeros(len(matrix), dtype=np.int64)
     sums = Sums(value, matrix, zeros, Fraction(1), (1, *taps.shape), dense=False)
     pooled = lowering.matrix(sums, name, kind, [EXACTLY])
-    return replace(dequantized(pooled), is_direct=False) if floats else pooled
+    if not floats:
+        return pooled
+    return replace(dequantized(replace(pooled, is_paired=x.is_paired)), is_direct=False)
 
 
 @SLIDING.rule("AveragePool", inputs=range(1, 2), attributes=f"{_POOL} count_include_pad")

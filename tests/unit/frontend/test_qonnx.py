@@ -229,6 +229,15 @@ def mixed() -> Net:
     return net
 
 
+def wide_truncation() -> Net:
+    net = Net((1, 1)).act(1.0, 16)
+    weight = net.quant(1.0, 24, source=net.constant(np.full((2, 1), 2**23 - 1)))
+    net.current = net.node("Gemm", [net.current, weight], transB=1)
+    numbers = [net.constant(v) for v in (1.0, 0.0, 40.0, 36.0)]
+    net.current = net.node("Trunc", [net.current, *numbers], rounding_mode="FLOOR")
+    return net
+
+
 REFUSED: dict[str, tuple[Callable[[], Net], str]] = {
     "a zero point": (changed(_2=1.0), "a zero point that is not zero"),
     "a zero point of weights": (with_zero_of_weights, "a zero point that is not zero"),
@@ -254,6 +263,7 @@ REFUSED: dict[str, tuple[Callable[[], Net], str]] = {
     ),
     "a truncation of what is no integer": (lambda: truncation(SMALL * 3, 6.0), "no multiples of its scale"),
     "a truncation that adds bits": (lambda: truncation(SMALL, 12.0), "drops -4 bits"),
+    "a truncation that leaves more than 32 bits": (wide_truncation, "leaves integers of 35 bits"),
     "division by zero": (lambda: dense().then("Div", 0.0).act(1.0, 4), "divides by zero"),
     "shapes that do not fit": (lambda: dense().then("Mul", np.ones(5)).act(1.0, 4), "do not fit"),
 }
