@@ -41,7 +41,11 @@ class LiraEncoding:
     def refuses(self, query: Query) -> str | None:
         ops = {type(op) for op in query.problem.quantized.ops + query.problem.reference.ops}
         missing = sorted(op.__name__ for op in ops - self.supported())
-        return f"there is no rule for {', '.join(missing)}" if missing else None
+        if missing:
+            return f"there is no rule for {', '.join(missing)}"
+        values = (query.problem.quantized.input, *(op.out for op in query.problem.quantized.ops))
+        known = all(isinstance(v.type.element, Fixed | Accumulator | Real) for v in values)
+        return None if known else "codes with zero points are not written"
 
     def encode(self, query: Query) -> LiraEncoded:
         import z3
