@@ -144,7 +144,7 @@ def test_killed_at_random_moments_it_comes_to_the_same_end(tmp_path: Path) -> No
     for _ in range(10):
         child = started(wide, "--checkpoint", kept, "--resume")
         try:
-            child.wait(timeout=(0.3 if kills else 0.2) + rng.random() * (1.0 if kills else 0.3))
+            child.communicate(timeout=(0.3 if kills else 0.2) + rng.random() * (1.0 if kills else 0.3))
             break
         except subprocess.TimeoutExpired:
             child.kill()
