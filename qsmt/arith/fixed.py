@@ -9,6 +9,7 @@ code times the scale is the value, in every format. Only the range differs: [0, 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -30,7 +31,7 @@ class Overflow(StrEnum):
     SATURATE_ZERO = "saturate_zero"  # to zero
 
 
-class Format:
+class Format(ABC):
     """What every format has; `bits` is the width of what is stored."""
 
     __slots__ = ()
@@ -58,14 +59,14 @@ class Format:
         def max(self) -> int:
             """The greatest code."""
 
+    @abstractmethod
     def read(self, value: Fraction) -> int:
         """The code that an input quantizer of this format makes of a real; monotone."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def read_noise(self) -> Fraction:
         """How far an unsaturated code can be from value / unit."""
-        raise NotImplementedError
 
     def fits(self, code: int) -> bool:
         return self.min <= code <= self.max
