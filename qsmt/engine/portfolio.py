@@ -15,6 +15,7 @@ from typing import Any
 
 from qsmt.encoding import Query, QueryAnswer, answer, backend
 from qsmt.engine.choice import Choice, choices
+from qsmt.engine.crosscheck import compare
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import FIRST_SHARE, HEAD_START_S, HEAD_START_SHARE, Options, Trust
 from qsmt.interp.replay import replay
@@ -142,6 +143,9 @@ def _side_by_side(
     """After a head start of the first, two at once; the first answer that counts ends the other.
 
     Who gives up early makes room for the next.
+
+    Raises:
+        SoundnessError: both answer in the same instant, and contradict each other.
     """
     begun, waiting = time.monotonic(), list(ranked)
     under_way: dict[Future[QueryAnswer], Choice] = {}
@@ -161,8 +165,10 @@ def _side_by_side(
                 del under_way[future]
             answers = [_accept(run, solvers, future.result()) for future in ended]
             counting = [answer for answer in answers if answer.status is not Status.UNKNOWN]
-            if counting:  # a violation has been executed: it outweighs a word that there is none
-                return next((a for a in counting if a.status is Status.SAT), counting[0])
+            for second in counting[1:]:
+                compare(query, counting[0], second)
+            if counting:
+                return counting[0]
             found = answers[-1] if answers else found
     finally:
         while wait(under_way, 0).not_done:  # again and again: one may only just be starting

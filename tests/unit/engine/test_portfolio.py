@@ -12,9 +12,10 @@ import pytest
 
 from qsmt.engine import portfolio
 from qsmt.engine.cost import BY_TRUST, estimate
+from qsmt.errors import SoundnessError
 from qsmt.interp.replay import replay
 from qsmt.solver.base import Answer, Limits, Status
-from qsmt.verdict import Falsified, Unknown, Verified
+from qsmt.verdict import Unknown, Verified
 from tests.support.in_process import InProcessWorker
 from tests.support.truth import all_points
 from tests.unit.engine.test_dispatch import (
@@ -93,10 +94,10 @@ def test_an_answer_that_does_not_count_leaves_the_other_running(install: Any) ->
     assert isinstance(found, Verified) and found.trust == ("dra", "smt:a")
 
 
-def test_a_violation_outweighs_a_word_that_there_is_none(
+def test_two_that_contradict_each_other_at_once_are_an_alarm(
     install: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both answer at once; the one who is asked first, and is wrong."""
+    """The one who is asked first is wrong; neither order nor a vote decides that."""
     point = max(all_points(FALSE), key=lambda x: abs(replay(FALSE, [x])[0].difference[0]))
     violation, joined = Answer(Status.SAT, {f"x{i}": v for i, v in enumerate(point)}), threading.Event()
     wrong = Scripted(UNSAT, trust="smt:a", before=lambda: joined.wait(60))
@@ -107,7 +108,8 @@ def test_a_violation_outweighs_a_word_that_there_is_none(
         return found._replace(done=[future for future in them if future in found.done])
 
     monkeypatch.setattr(portfolio, "wait", for_all)
-    assert isinstance(decide(FALSE, encoding="auto"), Falsified)
+    with pytest.raises(SoundnessError, match="one of them is wrong"):
+        decide(FALSE, encoding="auto")
 
 
 def test_two_that_do_not_know_are_two_reasons(install: Any) -> None:
