@@ -113,6 +113,18 @@ def check_word(call: QuantizedCall, sums: Sums, *, more: Fraction = _ZERO) -> No
         call.node.refuse("has a bias that does not fit 32 bits in units of its sums, and may wrap")
 
 
+def check_reach(call: QuantizedCall, sums: Sums, target: Quantized) -> None:
+    """No scaled sum is so large that one of TFLite's kernels, which saturate after they add the zero point, wraps."""
+    if not call.runtime.runs_tflite:
+        return
+    kind = sums.value.type.element
+    assert isinstance(kind, Quantized)
+    products = np.abs(sums.weight).sum(axis=1) * max(-kind.min, kind.max)
+    reach = (min(p + abs(b), 2**31) for p, b in zip(products.tolist(), sums.bias.tolist(), strict=True))
+    if any(r * m >= 2**31 - 2**9 for r, m in zip(reach, multipliers(sums, target), strict=True)):
+        call.node.refuse(f"has sums that {call.runtime} may scale beyond 32 bits, where they wrap")
+
+
 # --- rounding ---------------------------------------------------------------------------------------------
 
 
@@ -141,7 +153,10 @@ def rounded_sums(
             "an activation stands between the layer and its QuantizeLinear, which does not cover it"
         )
     if sums.in_float is not None:
+        if call.runtime.runs_tflite and target != source:
+            call.node.refuse(f"averages into another format, which {call.runtime} rounds twice")
         return call.lowering.matrix(sums, name, target, _hulls(call, sums, target))
+    check_reach(call, sums, target)
     scales = each(sums.scales, len(sums.weight))
     try:
         made = {s: _kind(call, sums, s, target) for s in set(scales)}
@@ -235,5 +250,5 @@ def _kind(call: QuantizedCall, sums: Sums, scale: Fraction, target: Quantized) -
         return F32Mul(
             single.quotient(float(source), single.product(float(target.scale), float(sums.averages)))
         )
-    several = isinstance(sums.scales, tuple) and sums.shape[-1] > 1  # of a dense layer, that are its channels
+    several = isinstance(sums.scales, tuple)
     return call.runtime.kind(source, scale, target.scale, dense=sums.dense, per_channel=several)

@@ -88,14 +88,29 @@ def _convolved(call: QuantizedCall, x: Codes, weight: QuantizedConstant) -> Sums
         call.refuse_float("its weights are quantized along another axis than that of the channels")
     if weight.axis == 0 and len(set(weight.zero_points)) > 1:
         call.node.refuse("has weights with several zero points")
-    over = _window(call, x, kernel)
+    groups, over = call.node.integer("group", 1), _window(call, x, kernel)
+    _check_kernel(call, len(kernel), groups)
     try:
-        taps = convolution(x.shape[1:], weight.shape, over, groups=call.node.integer("group", 1))
+        taps = convolution(x.shape[1:], weight.shape, over, groups=groups)
     except ValueError as error:
         call.node.fail(str(error))
     each = prod(taps.shape[1:])
     scales = weight.scale if weight.axis is None else tuple(s for s in weight.scales for _ in range(each))
     return _sums(call, x, taps, weight.codes, scales)
+
+
+def _check_kernel(call: QuantizedCall, axes: int, groups: int) -> None:
+    """Of TFLite's kernels, those of integers have two axes; and LiteRT's optimized ones are not one in groups.
+
+    There, a full convolution in groups is that of the reference kernels, and one of single channels rounds as those do
+    or as the optimized ones do, by channel and vector length.
+    """
+    if call.runtime.runs_tflite and axes > 2:
+        call.node.refuse(f"has {axes} axes, for which {call.runtime} has no integer kernel")
+    if call.runtime is Runtime.TFLITE_RUY and groups > 1:
+        call.node.refuse(
+            f"has {groups} groups, whose sums {call.runtime} rounds in a way that depends on the CPU"
+        )
 
 
 def _sums(

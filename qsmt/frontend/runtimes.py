@@ -65,6 +65,8 @@ class Runtime(StrEnum):
         Raises:
             ValueError, OverflowError: the multiplier is beyond what the runtime can represent.
         """
+        if self is Runtime.TFLITE_XNNPACK and x * w / y >= XNNPACK_LIMIT:
+            raise ValueError(f"{float(x * w / y):.3g} is {XNNPACK_LIMIT} or more, and it runs no such model")
         match self:
             case Runtime.ONNXRUNTIME | Runtime.ONNXRUNTIME_UNFUSED | Runtime.TFLITE_XNNPACK:
                 return F32Mul(single.quotient(single.product(float(x), float(w)), float(y)))
@@ -79,6 +81,9 @@ class Runtime(StrEnum):
             case Runtime.IDEAL:
                 return Rational(x * w / y, Rounding.HALF_EVEN)
 
+
+XNNPACK_LIMIT = 256
+"""It prepares no layer with a multiplier from here on, and LiteRT does not fall back on other kernels."""
 
 _SAYS = {
     Runtime.ONNXRUNTIME: "fused integer kernels, x86-64",

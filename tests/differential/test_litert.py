@@ -91,3 +91,48 @@ def test_tflite_micro_multiplies_scales_as_its_source_does(dense: bool, per_chan
     x, w, y = (Fraction(float(v)) for v in (X, W, Y))
     assert Runtime.CMSIS_NN.kind(x, w, y, dense=dense, per_channel=per_channel) == expected
     assert fixed_point(IN_SINGLE) != fixed_point(IN_DOUBLE)
+
+
+# --- what is refused, because LiteRT has no one rule for it ------------------------------------------------------
+
+
+def test_a_convolution_in_groups_is_rounded_by_another_kernel() -> None:
+    """Without a delegate, by the reference kernel: halves away from zero."""
+    kinds = [DoubleUp(2**30, -6), DoubleAway(2**30, -6)]
+    bias = np.arange(-2048, 2048, dtype=np.int32)
+    up, away = (np.array([kind.rounded(int(v)) for v in bias]) for kind in kinds)
+    scales = np.array([2.0**-7], dtype=np.float32)
+    weight = np.ones((len(bias), 1, 1, 2), dtype=np.int8)
+    made = IntegerLayer(weight, bias, (np.float32(1), 3), scales, (np.float32(1), 0), groups=2)
+    x = np.full((1, 1, 1, 4), 3, dtype=np.int8)
+    assert made.kinds(Runtime.TFLITE_RUY)[0] == kinds[0]
+    found = session(written(made, x.shape), Runtime.TFLITE_RUY)(x).ravel()
+    assert np.array_equal(found, np.clip(away, -128, 127))
+    assert not np.array_equal(found, np.clip(up, -128, 127))
+    whole = replace(made, groups=1)
+    assert np.array_equal(session(written(whole, (1, 1, 1, 2)), Runtime.TFLITE_RUY)(x[..., :2]).ravel(), up)
+
+
+def test_a_sum_that_is_scaled_beyond_32_bits_wraps() -> None:
+    bias = np.array([2**30 - 1, 2**30], dtype=np.int32)
+    made = IntegerLayer(
+        weight=np.ones((2, 2), dtype=np.int8),
+        bias=bias,
+        input=(np.float32(1), 3),
+        weight_scales=np.array([2], dtype=np.float32),
+        output=(np.float32(1), 0),
+    )
+    x = np.full((1, 2), 3, dtype=np.int8)
+    assert session(written(made, x.shape), Runtime.TFLITE_REFERENCE)(x).tolist() == [[127, -128]]
+
+
+@every_form
+def test_xnnpack_prepares_no_multiplier_of_256(dense: bool) -> None:
+    one = np.ones((1, 2) if dense else (1, 1, 1, 2), dtype=np.int8)
+    made = IntegerLayer(
+        one, np.zeros(1, np.int32), (np.float32(1), 0), np.array([256], np.float32), (np.float32(1), 0)
+    )
+    with pytest.raises(RuntimeError, match="failed to prepare"):
+        session(written(made, one.shape), Runtime.TFLITE_XNNPACK)
+    with pytest.raises(ValueError, match="256 or more"):
+        made.kinds(Runtime.TFLITE_XNNPACK)

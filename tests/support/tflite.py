@@ -32,7 +32,7 @@ CHANNELS, KERNEL = 8, (3, 3, 2)
 class IntegerLayer:
     """A fully connected layer (weight (m, n)), or a convolution without padding (weight (m, h, w, c)), int8.
 
-    `weight_scales` has one scale, or one for each output channel.
+    `weight_scales` has one scale, or one for each output channel. In groups, c is the channels of one.
     """
 
     weight: Bytes
@@ -40,6 +40,7 @@ class IntegerLayer:
     input: tuple[np.float32, int]  # scale, zero point
     weight_scales: npt.NDArray[np.float32]
     output: tuple[np.float32, int]
+    groups: int = 1
 
     @property
     def is_dense(self) -> bool:
@@ -47,12 +48,23 @@ class IntegerLayer:
 
     def sums(self, x: Bytes) -> npt.NDArray[np.int64]:
         """The exact accumulators, one axis for the channels, last: integers that doubles hold."""
-        centred, weight = x.astype(np.float64) - self.input[1], self.weight.astype(np.float64)
+        centred, weight = x.astype(np.float64) - self.input[1], self._over_all_channels().astype(np.float64)
         if not self.is_dense:
             centred = np.lib.stride_tricks.sliding_window_view(centred, self.weight.shape[1:3], axis=(1, 2))
             centred = np.moveaxis(centred, 3, -1)  # (n, i, j, h, w, c)
             centred = centred.reshape(*centred.shape[:3], -1)
         return (centred @ weight.reshape(len(weight), -1).T).astype(np.int64) + self.bias
+
+    def _over_all_channels(self) -> Bytes:
+        """The weights of every input channel; zero for those of another group."""
+        channels = np.arange(len(self.weight)) * self.groups // len(self.weight)
+        return np.concatenate(
+            [
+                np.where((channels == g).reshape(-1, *(1,) * (self.weight.ndim - 1)), self.weight, 0)
+                for g in range(self.groups)
+            ],
+            axis=-1,
+        )
 
     def kinds(self, runtime: Runtime) -> list[RequantKind]:
         """Of each channel."""

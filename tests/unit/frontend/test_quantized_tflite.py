@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto
-from onnx.helper import make_attribute, make_tensor
+from onnx.helper import make_attribute, make_node, make_tensor
+from onnx.numpy_helper import from_array
 
 from qsmt.arith.requantize import RequantKind
 from qsmt.arith.runtime_kinds import DoubleAway, DoubleUp
@@ -18,7 +19,7 @@ from qsmt.frontend.runtimes import Runtime, fixed_point
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, PerNeuron, Requantize
 from qsmt.ir.types import Real, TensorType, units_of
-from tests.support.hostile_quantized import W_SCALE, X_SCALE, Y_SCALE, Make, model, using
+from tests.support.hostile_quantized import F32, W_SCALE, X_SCALE, Y_SCALE, Make, model, using
 from tests.support.quantized_images import Image, write_images
 from tests.support.quantized_onnx import Recipe
 
@@ -127,3 +128,66 @@ def test_unsigned_weights_around_128_are_signed_ones(runtime: Runtime, tmp_path:
     w = np.array([[100, -50, 7], [3, 127, -128]])
     unsigned = using(w=(w + 128).astype(np.uint8), w_zero=np.uint8(128))
     assert kinds(read(unsigned, tmp_path, runtime)) == kinds(read(model, tmp_path, runtime))
+
+
+def test_convolutions_in_groups_are_refused_where_litert_has_several_kernels_for_them(tmp_path: Path) -> None:
+    _, path = write_images(Image(group=2, quantized=Recipe(format="QOperator")), tmp_path)
+    with pytest.raises(UnsupportedOp, match="has 2 groups"):
+        load_network(path, runtime=Runtime.TFLITE_RUY)
+    for runtime in (Runtime.TFLITE_XNNPACK, Runtime.TFLITE_REFERENCE, Runtime.CMSIS_NN):
+        assert load_network(path, runtime=runtime).ops
+
+
+@every_tflite
+def test_convolutions_over_three_axes_have_no_integer_kernel(runtime: Runtime, tmp_path: Path) -> None:
+    def over_three_axes() -> Any:
+        made = model(parameters={"w": np.ones((2, 3, 1, 1, 1), dtype=np.int8)}, inputs=(1, 3, 1, 1, 1))
+        made.graph.node[4].op_type = "Conv"
+        del made.graph.node[4].attribute[:]
+        return made
+
+    with pytest.raises(UnsupportedOp, match="3 axes"):
+        read(over_three_axes, tmp_path, runtime)
+    assert read(over_three_axes, tmp_path, Runtime.ONNXRUNTIME_UNFUSED).ops
+
+
+@every_tflite
+def test_sums_that_a_kernel_may_scale_beyond_32_bits_are_refused(runtime: Runtime, tmp_path: Path) -> None:
+    """A multiplier of 2: a sum of 2**30 wraps where the zero point is added."""
+    parts = {"x_scale": F32(1), "w_scale": F32(2), "b_scale": F32(2), "y_scale": F32(1)}
+    for largest in (2**30, -(2**30)):
+        with pytest.raises(UnsupportedOp, match="beyond 32 bits"):
+            read(using(b=np.array([largest, 0], dtype=np.int32), **parts), tmp_path, runtime)
+    assert read(using(b=np.array([2**28, 0], dtype=np.int32), **parts), tmp_path, runtime).ops
+
+
+@pytest.mark.parametrize("runtime", ROUNDS, ids=str)
+def test_a_dense_layer_with_several_scales_has_them_however_its_sums_are_arranged(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    def in_a_column() -> Any:
+        made = per_channel()
+        made.graph.initializer.append(from_array(np.array([2, 1]), "shape"))
+        made.graph.node.insert(5, make_node("Reshape", ["z", "shape"], ["column"], name="it"))
+        made.graph.node[6].input[0] = "column"
+        return made
+
+    assert kinds(read(in_a_column, tmp_path, runtime)) == kinds(read(per_channel, tmp_path, runtime))
+
+
+@every_tflite
+def test_an_average_in_another_format_is_refused(runtime: Runtime, tmp_path: Path) -> None:
+    """TFLite averages in the format that it reads, and then rounds again."""
+
+    def averaged(y_scale: Any) -> Make:
+        def make() -> Any:
+            made = model(inputs=(1, 1, 3), parameters={"y.scale": y_scale, "y.zero": np.uint8(128)})
+            made.graph.node[4].CopyFrom(make_node("AveragePool", ["x.values"], ["z"], kernel_shape=[2]))
+            return made
+
+        return make
+
+    assert read(averaged(X_SCALE), tmp_path, runtime).ops
+    with pytest.raises(UnsupportedOp, match="averages into another format"):
+        read(averaged(Y_SCALE), tmp_path, runtime)
+    assert read(averaged(Y_SCALE), tmp_path, Runtime.ONNXRUNTIME_UNFUSED).ops
