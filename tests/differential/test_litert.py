@@ -10,7 +10,7 @@ import pytest
 
 from qsmt.arith.fixed import Overflow, Quantized
 from qsmt.arith.requantize import Requantization
-from qsmt.arith.runtime_kinds import DoubleAway, DoubleUp
+from qsmt.arith.runtime_kinds import DoubleAway, DoubleUp, stacked
 from qsmt.frontend.runtimes import Runtime, fixed_point
 from tests.support.tflite import RESOLVERS, IntegerLayer, random_bytes, random_layer, session, written
 
@@ -98,14 +98,16 @@ def test_tflite_micro_multiplies_scales_as_its_source_does(dense: bool, per_chan
 
 def test_a_convolution_in_groups_is_rounded_by_another_kernel() -> None:
     """Without a delegate, by the reference kernel: halves away from zero."""
-    kinds = [DoubleUp(2**30, -6), DoubleAway(2**30, -6)]
     bias = np.arange(-2048, 2048, dtype=np.int32)
-    up, away = (np.array([kind.rounded(int(v)) for v in bias]) for kind in kinds)
+    multiplier = (2**30, -6)
+    up, away = (
+        stacked([kind])(bias.astype(np.int64)) for kind in (DoubleUp(*multiplier), DoubleAway(*multiplier))
+    )
     scales = np.array([2.0**-7], dtype=np.float32)
     weight = np.ones((len(bias), 1, 1, 2), dtype=np.int8)
     made = IntegerLayer(weight, bias, (np.float32(1), 3), scales, (np.float32(1), 0), groups=2)
     x = np.full((1, 1, 1, 4), 3, dtype=np.int8)
-    assert made.kinds(Runtime.TFLITE_RUY)[0] == kinds[0]
+    assert made.kinds(Runtime.TFLITE_RUY)[0] == DoubleUp(*multiplier)
     found = session(written(made, x.shape), Runtime.TFLITE_RUY)(x).ravel()
     assert np.array_equal(found, np.clip(away, -128, 127))
     assert not np.array_equal(found, np.clip(up, -128, 127))
