@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import copysign
 from typing import TypeAlias
 
 import numpy as np
@@ -71,7 +72,10 @@ class F32Mul:
         return WORD
 
     def rounded(self, acc: int) -> int:
-        return round(single.product(single.single(acc), self.factor))
+        try:
+            return round(single.product(single.single(acc), self.factor))
+        except OverflowError:  # an infinity, which saturates
+            return int(copysign(LARGEST_CODE, acc))
 
     @staticmethod
     def stacked(kinds: Sequence[F32Mul]) -> ArrayRule:

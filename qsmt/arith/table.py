@@ -13,6 +13,9 @@ import numpy as np
 
 from qsmt.arith.real import IntArray
 
+LARGEST = 2**60
+"""No number of a table is larger: arrays of 64-bit integers hold them all, and their distances from accumulators."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -30,6 +33,9 @@ class Table:
     def __post_init__(self) -> None:
         if not self.codes or self.step == 0:
             raise ValueError("a table has at least one code, and a step that is not zero")
+        last = self.first + len(self.codes) * self.step
+        if max(map(abs, (self.first, last, self.step, *self.codes))) > LARGEST:
+            raise ValueError("a table has no number beyond 2**60")
 
     @property
     def nominal(self) -> None:

@@ -223,9 +223,13 @@ class Investigation:
             self._check_consistent(i)
 
     def _check_consistent(self, output: int) -> None:
-        """Certified bounds contain every execution: where they do not, something in qsmt is wrong."""
+        """Certified bounds contain every execution, so something: where they do not, something in qsmt is wrong."""
         low, high = self._certified.get(output, (-np.inf, np.inf))
         seen = self._witnessed.get(output)
+        if low > high:
+            folder = alarm_folder(self.problem, f"output-{output}-bounds")
+            claimed = f"is certified to lie in [{low}, {high}], where nothing is; see {folder}/"
+            raise SoundnessError(f"the difference of output {output} {claimed}")
         if seen is None:
             return
         if low <= seen.least.range_of(output)[1] and seen.greatest.range_of(output)[0] <= high:

@@ -301,8 +301,29 @@ def test_the_noise_of_a_table_is_that_of_the_accumulators_it_is_about() -> None:
         (lambda: Ideal(Fraction(1), Fraction(1), Rounding.FLOOR), "less than one unit"),
         (lambda: Table(0, 0, (1,)), "step"),
         (lambda: Table(0, 1, ()), "at least one code"),
+        (lambda: Table(-(2**60) - 1, 1, (-128, 127)), "2\\*\\*60"),
+        (lambda: Table(2**59, 2**60, (1, 2)), "2\\*\\*60"),
+        (lambda: Table(0, 1, (2**61,)), "2\\*\\*60"),
     ],
 )
 def test_parameters_that_no_runtime_has_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_largest_tables_are_read_alike_one_by_one_and_in_arrays() -> None:
+    acc = np.array([-(2**47), -1, 0, 1, 2**47 - 1])
+    for first in (-(2**60), 2**60 - 2):
+        table = Table(first, 1, (-(2**60), 2**60))
+        expected = [table.rounded(int(v)) for v in acc]
+        assert stacked([table])(acc[:, None]).ravel().tolist() == expected
+        least, greatest = images([table])(acc[:, None], acc[:, None])
+        assert least.tolist() == greatest.tolist() == [[v] for v in expected]
+
+
+def test_a_product_beyond_single_precision_is_an_infinity_which_saturates() -> None:
+    kind = F32Mul(2.0**120)
+    rule = Requantization(kind, Overflow.SATURATE, S8)
+    assert [rule.apply(acc) for acc in (-(2**31), -256, -1, 0, 256)] == [-128, -128, -128, 0, 127]
+    acc = np.array([-(2**31), 0, 2**31 - 1])
+    assert np.clip(stacked([kind])(acc), -128, 127).tolist() == [rule.apply(int(v)) for v in acc]

@@ -214,6 +214,15 @@ def test_an_execution_is_outside_what_is_certified_only_with_its_whole_interval(
         run.observe([(F(0),)])
 
 
+def test_bounds_that_contain_nothing_are_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every region has an input, whether one was executed or not: such bounds would prove any claim."""
+    run = Investigation(AT_ZERO, Options())
+    monkeypatch.setattr("qsmt.engine.investigation.alarm_folder", lambda *_: "folder")
+    run.certify(np.array([-1.0]), np.array([0.5]))
+    with pytest.raises(SoundnessError, match="where nothing is"):
+        run.certify(np.array([1.0]), np.array([2.0]))
+
+
 def test_a_grid_of_irrational_values_makes_no_trials() -> None:
     assert executions(grid(Function.TANH)) is None
     assert executions(grid(Function.HARD_SWISH)) is not None
