@@ -183,7 +183,8 @@ class Requantize:
             low = -high
         tables = [kind.codes for kind in self.runtime_kinds if isinstance(kind, Table)]
         if tables:
-            low, high = max(low, min(map(min, tables))), min(high, max(map(max, tables)))
+            least, most = min(map(min, tables)), max(map(max, tables))
+            return min(max(least, low), high), max(min(most, high), low)
         return low, high
 
 

@@ -56,3 +56,12 @@ def test_an_ideal_kind_multiplies_by_the_ratio_of_the_units() -> None:
     assert verify(network(Ideal(Fraction(1), Fraction(1, 3), Rounding.FLOOR)))
     with pytest.raises(MalformedModel, match="multiplies by"):
         verify(network(Ideal(Fraction(1) + Fraction(1, 2**30), Fraction(0), Rounding.FLOOR)))
+
+
+@pytest.mark.parametrize("codes", [(-30, -20), (20, 30), (-30, 30), (-3, 40)])
+def test_limits_are_those_of_what_a_table_leaves_after_saturation(codes: tuple[int, int]) -> None:
+    """Also where every entry lies beyond the format: then one code is left."""
+    op = network(replace(TURNS, codes=codes * 8)).ops[-1]
+    assert isinstance(op, Requantize)
+    saturated = [op.rule.apply(acc) for acc in range(-8, 8)]
+    assert op.limits == (min(saturated), max(saturated))
