@@ -288,6 +288,9 @@ def _operands(network: Network, op: Requantize) -> list[tuple[int, int, int, int
     return list(zip(least.tolist(), greatest.tolist(), divisors, bias.tolist(), strict=True))
 
 
+MOST_BITS = 24
+"""Of codes that a runtime's kind rounds to: each of them has a threshold, and consumers look at all."""
+
 NOMINAL = Fraction(1, 2**20)
 """A runtime's multiplier is within this relative distance of the ratio of the units: it is rounded, not another."""
 
@@ -297,6 +300,8 @@ def _check_runtime_kinds(network: Network, op: Requantize, ratios: tuple[Fractio
     assert isinstance(source, Format | Accumulator)
     if op.overflow is not Overflow.SATURATE:
         _fail(network, op.out, "saturates, as every kernel of a runtime does")
+    if op.target.bits > MOST_BITS:
+        _fail(network, op.out, f"is of {op.target.bits} bits, and runtimes round to {MOST_BITS} at most")
     if not isinstance(
         network.ops[network.ops.index(op) - 1], Affine
     ):  # limits pass through what rises, alike for all

@@ -13,6 +13,7 @@ from qsmt.arith.ideal import Ideal
 from qsmt.arith.real import frozen
 from qsmt.arith.requantize import RequantKind, Shift
 from qsmt.arith.rounding import Rounding
+from qsmt.arith.runtime_kinds import F32Mul
 from qsmt.arith.table import Table
 from qsmt.errors import MalformedModel
 from qsmt.interp import quantized
@@ -65,3 +66,10 @@ def test_limits_are_those_of_what_a_table_leaves_after_saturation(codes: tuple[i
     assert isinstance(op, Requantize)
     saturated = [op.rule.apply(acc) for acc in range(-8, 8)]
     assert op.limits == (min(saturated), max(saturated))
+
+
+def test_a_runtime_does_not_round_to_more_bits_than_thresholds_can_be_looked_at() -> None:
+    made = network(F32Mul(1.0))
+    wide = replace(made.ops[-1], out=Value("y", TensorType((1,), replace(CODES, bits=25))))
+    with pytest.raises(MalformedModel, match="is of 25 bits"):
+        verify(replace(made, ops=(made.ops[0], wide)))
