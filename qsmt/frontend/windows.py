@@ -31,7 +31,8 @@ class Window:
     """How a window slides; one number per spatial axis.
 
     `extent` counts the results. `begins` and `ends` are the padding before and after; a window of a pool that
-    rounds its extent up (`ceil_mode`) may reach beyond even that.
+    rounds its extent up (`ceil_mode`) may reach beyond even that. `leaves_out`: windows that are shorter than their
+    stride end before an axis does that is padded so that they end with it.
     """
 
     kernel: tuple[int, ...]
@@ -40,6 +41,7 @@ class Window:
     begins: tuple[int, ...]
     ends: tuple[int, ...]
     extent: tuple[int, ...]
+    leaves_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +93,11 @@ def window(
     extent = tuple(_extent(*size, ceil_mode=ceil_mode) for size in sizes)
     if min(extent) < 1:
         raise ValueError(f"slides a window that spans {spans} over axes of sizes {list(spatial)}")
-    return Window(tuple(kernel), strides, dilations, begins, ends, extent)
+    leaves_out = auto_pad.startswith("SAME") and any(
+        (count - 1) * stride + span < n
+        for count, stride, span, n in zip(extent, strides, spans, spatial, strict=True)
+    )
+    return Window(tuple(kernel), strides, dilations, begins, ends, extent, leaves_out)
 
 
 def _padding(
@@ -156,9 +162,13 @@ def pooling(shape: tuple[int, ...], over: Window) -> Taps:
     """What a pool reads of a tensor (channels, *spatial), each channel by itself; entries are places of the window.
 
     Raises:
-        ValueError: if a window lies in the padding altogether, and so has nothing to average or to compare.
+        ValueError: if a window lies in the padding altogether, and so has nothing to average or to compare; or if less
+            than nothing would be padded, which onnxruntime refuses for some types, and for others skips elements at
+            the start.
         BeyondLimits: if an affine map of these rows is too large.
     """
+    if over.leaves_out:
+        raise ValueError("pads SAME a window that is shorter than its stride, which runtimes do not agree on")
     rows = shape[0] * prod(over.extent)
     _affordable(rows * prod(over.kernel))
     _affordable(rows * prod(shape))
