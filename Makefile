@@ -92,6 +92,9 @@ bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks 
 bench-dispatch: $(STAMP) ## how each solver's seconds grow with a query's size: what their order rests on (half an hour)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.dispatch --write benchmarks/results/dispatch.md
 
+bench-claims: $(STAMP) ## what solvers in doubles claim about networks of wide codes, against every point (a quarter of an hour)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.claims
+
 bench-tune: $(STAMP) ## the fewest bits per layer of public controllers, each result proved again (half an hour)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.tune --write benchmarks/results/tune.md
 

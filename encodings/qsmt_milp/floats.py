@@ -84,10 +84,9 @@ def too_wide(model: Model, widest: int) -> str | None:
     such as a cut, miss a solution, by far more than its tolerances. Up to where they have not been seen to is measured
     (benchmarks/results/claims.md).
     """
-    terms = (
-        abs(c) * Fraction(model.variables[i].modulus) for row in model.rows for i, c in row.terms.items()
-    )
-    if max(terms, default=0) <= 2**widest:
+    reach = [float(v.modulus) for v in model.variables]
+    terms = (abs(float(c)) * reach[i] for row in model.rows for i, c in row.terms.items())
+    if max(terms, default=0.0) <= 2.0**widest:
         return None
     return f"its rows have terms beyond 2**{widest}, where solvers in doubles miss solutions"
 

@@ -46,7 +46,7 @@ class GurobiBackend:
         return _session()[1]
 
     def too_large(self, model: Model) -> str | None:
-        """None, or that the licence does not take a model of this size, or that its claims about such have been wrong."""
+        """None, or that the licence takes no model of this size, or that claims about such have been wrong."""
         if max(len(model.variables), len(model.rows)) <= FREE_SIZE or has_full_licence():
             return too_wide(model, WIDEST)
         return _over_the_limit(model)
