@@ -14,7 +14,7 @@ FITNESS := import sys, importlib.util as u; \
   else "cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)" if bare else None)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-without-gurobi lint type bench bench-dra bench-int8 bench-engine bench-scaling bench-dispatch bench-vnnlib bench-tune clean
+.PHONY: help venv demo test quick test-without-gurobi lint type bench bench-dra bench-int8 bench-engine bench-scaling bench-dispatch bench-claims bench-vnnlib bench-tune clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9%-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
