@@ -14,7 +14,7 @@ FITNESS := import sys, importlib.util as u; \
   else "cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)" if bare else None)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-without-gurobi lint type bench bench-dra bench-int8 bench-engine bench-scaling bench-vnnlib bench-tune clean
+.PHONY: help venv demo test quick test-without-gurobi lint type bench bench-dra bench-int8 bench-engine bench-scaling bench-dispatch bench-claims bench-vnnlib bench-tune clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9%-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -88,6 +88,12 @@ bench-int8: $(STAMP) ## files quantized by onnxruntime: bounds proved, broken an
 
 bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (25 minutes)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md
+
+bench-dispatch: $(STAMP) ## how each solver's seconds grow with a query's size: what their order rests on (half an hour)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.dispatch --write benchmarks/results/dispatch.md
+
+bench-claims: $(STAMP) ## what solvers in doubles claim about networks of wide codes, against every point (a quarter of an hour)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.claims
 
 bench-tune: $(STAMP) ## the fewest bits per layer of public controllers, each result proved again (half an hour)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.tune --write benchmarks/results/tune.md

@@ -45,17 +45,21 @@ CONTROLLER = ROOT / "examples" / "pendulum" / "pendulum.onnx"
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Sizes of the layers, bits, and radius of the box in codes; of a random network, or of this one."""
+    """Sizes of the layers, bits, and radius of the box in codes; of a random network, or of this one.
+
+    `inner` are the bits of weights and hidden values, where they are not those of the input.
+    """
 
     sizes: tuple[int, ...]
     bits: int
     radius: int
     network: Path | None = None
+    inner: int | None = None
 
     def __str__(self) -> str:
-        if self.network is not None:
-            return f"{self.network.stem} {'-'.join(map(str, self.sizes))}, Q{self.bits}, r={self.radius}"
-        return f"{'-'.join(map(str, self.sizes))}, Q{self.bits}, r={self.radius}"
+        name = f"{self.network.stem} " if self.network else ""
+        inner = f"/{self.inner}" if self.inner else ""
+        return f"{name}{'-'.join(map(str, self.sizes))}, Q{self.bits}{inner}, r={self.radius}"
 
 
 INSTANCES = [
@@ -78,7 +82,7 @@ def problem(instance: Instance, seed: int, *, of_range: bool = False) -> Problem
     """The instance's problem, which claims the bound of the error query; or of the range query."""
     rng = np.random.default_rng([seed, *instance.sizes, instance.bits])
     network = _network(rng, instance.sizes) if instance.network is None else load_network(instance.network)
-    scheme = scheme_of_bits(instance.bits)
+    scheme = scheme_of_bits(instance.inner or instance.bits)
     spec = FormatSpec(instance.bits, instance.bits - 1)
     made = quantize(
         network, type(scheme)(spec, scheme.weights, scheme.bias, scheme.hidden), ranges=_ranges(network)

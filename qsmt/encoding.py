@@ -266,13 +266,18 @@ def _solved(encoding: Encoding, encoded: Encoded, named: Backend[Any], limits: L
 
 
 def _with_room(encoding: Encoding, model: Any, named: Backend[Any]) -> tuple[Backend[Any], str | None]:
-    """The named backend; or, with a remark, the encoding's next one if this model is too large for it."""
-    if not isinstance(named, SizeLimited) or (excess := named.too_large(model)) is None:
+    """The named backend; or, with a remark, the encoding's first one for which this model is not too large."""
+    excess = _excess(named, model)
+    if excess is None:
         return named, None
     for other in encoding.backends():
-        if not isinstance(other, SizeLimited) and other.available() is None:
+        if other.available() is None and _excess(other, model) is None:
             return other, f"{excess}, so {other.name} solved it instead of {named.name}"
     return named, None
+
+
+def _excess(named: Backend[Any], model: Any) -> str | None:
+    return named.too_large(model) if isinstance(named, SizeLimited) else None
 
 
 # --- objectives ---------------------------------------------------------------------------------------------

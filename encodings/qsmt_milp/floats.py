@@ -26,7 +26,7 @@ MAX_ODD = 2**20
 """Larger odd denominators are not cleared: they come from decimals, which are not exact in doubles anyway."""
 
 LARGEST = 18
-"""The power of two that no term of a row exceeds: a thousand of them are off by 1e-9 at worst.
+"""The power of two that no term of a row exceeds, unless a solver says otherwise: a thousand are off by 1e-9 at worst.
 
 The least step of a row of integers is far above that as long as its terms are below 2**`ranges.LARGEST`.
 """
@@ -54,13 +54,13 @@ class FloatModel:
             yield self.columns[start:end].tolist(), self.values[start:end].tolist(), low, high
 
 
-def to_floats(model: Model) -> FloatModel:
+def to_floats(model: Model, largest: int = LARGEST) -> FloatModel:
     """The nearest doubles of a model whose rows are scaled as above."""
     reach = [v.modulus for v in model.variables]
-    factors = [scale(row.terms, reach) for row in model.rows]
+    factors = [scale(row.terms, reach, largest) for row in model.rows]
     pairs = list(zip(model.rows, factors, strict=True))
     goal = np.zeros(len(model.variables))
-    factor = scale(model.objective.terms, reach)
+    factor = scale(model.objective.terms, reach, largest)
     for index, coefficient in model.objective.terms.items():
         goal[index] = float(coefficient * factor)
     return FloatModel(
@@ -77,18 +77,32 @@ def to_floats(model: Model) -> FloatModel:
     )
 
 
-def highest(model: Model, bound: float) -> Fraction | None:
+def too_wide(model: Model, widest: int) -> str | None:
+    """None; or that a row has terms beyond the power of two up to which claims of a solver in doubles count.
+
+    Of integers, the unit decides. The larger the terms beside it, the more often does what a solver derives of rows,
+    such as a cut, miss a solution, by far more than its tolerances. Up to where they have not been seen to is measured
+    (benchmarks/results/claims.md).
+    """
+    reach = [float(v.modulus) for v in model.variables]
+    terms = (abs(float(c)) * reach[i] for row in model.rows for i, c in row.terms.items())
+    if max(terms, default=0.0) <= 2.0**widest:
+        return None
+    return f"its rows have terms beyond 2**{widest}, where solvers in doubles miss solutions"
+
+
+def highest(model: Model, bound: float, largest: int = LARGEST) -> Fraction | None:
     """What no solution's objective exceeds, if no solution's scaled objective exceeds `bound`; as far as doubles go.
 
     It is raised by what solvers in doubles may be off by (see `gap`).
     """
     if not isfinite(bound):
         return None
-    factor = scale(model.objective.terms, [v.modulus for v in model.variables])
+    factor = scale(model.objective.terms, [v.modulus for v in model.variables], largest)
     return Fraction(bound) / factor + model.objective.constant + uncertainty(model.objective, model.variables)
 
 
-def scale(terms: Mapping[int, Exact], reach: Sequence[Exact]) -> Fraction:
+def scale(terms: Mapping[int, Exact], reach: Sequence[Exact], largest: int = LARGEST) -> Fraction:
     """The positive number that a row is multiplied by; `reach` is the modulus of each variable."""
     if not terms:
         return Fraction(1)
@@ -97,7 +111,7 @@ def scale(terms: Mapping[int, Exact], reach: Sequence[Exact]) -> Fraction:
     odd = odd if odd <= MAX_ODD else 1
     coefficient = _log2(max(abs(c) for c in exact.values()) * odd)
     term = _log2(max(abs(c) * reach[i] for i, c in exact.items()) * odd)
-    return odd * Fraction(2) ** min(max(-coefficient, 0), LARGEST - term)
+    return odd * Fraction(2) ** min(max(-coefficient, 0), largest - term)
 
 
 def _log2(value: Fraction) -> int:

@@ -47,13 +47,12 @@ def choices(query: Query, options: Options) -> tuple[list[Choice], str]:
             refusals.append(f"{encoding.name}: {refusal}")
         else:
             found += [Choice(encoding, b) for b in _usable(encoding, options, refusals)]
-    bits, neurons = size(query)
+    large = size(query)
     only_exact = options.trust is Trust.EXACT
 
     def rank(choice: Choice) -> tuple[bool, float]:
         """Exact solvers first where only they count."""
-        cost = estimate(choice.backend, input_bits=bits, neurons=neurons)
-        return only_exact and not choice.backend.exact, cost
+        return only_exact and not choice.backend.exact, estimate(choice.backend, large)
 
     return sorted(found, key=rank), "; ".join(refusals)
 

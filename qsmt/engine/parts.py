@@ -51,12 +51,16 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A problem, what it claims in words (None: its error bound), and the networks that the user knows."""
+    """A problem, what it claims in words (None: its error bound), and the networks that the user knows.
+
+    `cases` are those of a constraint in the user's outputs, in the order of the problem's.
+    """
 
     problem: Problem
     statement: str | None = None
     reference: Network | None = None
     quantized: Network | None = None
+    cases: Cases = ()
 
     def executed(self, x: tuple[Fraction, ...]) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
         """The outputs of the user's two networks at x; none of one that is not there."""
@@ -109,7 +113,7 @@ def constraint(cases: Cases, asking: Asking, *, statement: str) -> Part:
     own = tuple(tuple(processed(part, done, sizes) for part in case) for case in cases)
     made = constrained(asking.reference, asking.quantized, own)
     problem = Problem(made.reference, made.quantized, asking.region, asking.input_scale, made.claim)
-    return Part(problem, statement, asking.reference, asking.quantized)
+    return Part(problem, statement, asking.reference, asking.quantized, cases)
 
 
 # --- error bounds -------------------------------------------------------------------------------------------

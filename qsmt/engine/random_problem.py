@@ -3,11 +3,12 @@
 A problem is a real network and an integer network near it (the same weights, rounded), over a grid of few
 points, so that all its inputs can be executed exactly. `random.Random` draws everything, in one order: a
 seed names the same problem on every machine. Every third seed names one whose integer network rounds as a runtime
-does (qsmt.engine.random_affine).
+does (qsmt.engine.random_affine); of the others, every twentieth has wide codes, where solvers in doubles go wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -55,8 +56,16 @@ EXTENTS = {
     Size.MEDIUM: Extent((2, 5), (1, 3), (2, 8), (2, 8), 500),
 }
 
+INPUTS = (Fixed(True, 4, 3), Fixed(False, 4, 4), Fixed(True, 6, 4))
+
 AFFINE_EVERY = 3
 """One seed in so many names a problem of a runtime's kinds."""
+
+WIDE_EVERY = 20
+"""One seed in so many, of the others, names a problem of wide codes."""
+
+WIDE_BITS = (10, 16)
+WIDE_INPUTS = (Fixed(True, 10, 9), Fixed(True, 12, 11), Fixed(False, 14, 13))
 
 MOST_AFFINE_INPUTS = 4
 """Of such a problem: its grid has up to four points along each."""
@@ -89,7 +98,8 @@ def random_problem(seed: int, size: Size) -> Problem:
     if seed % AFFINE_EVERY == AFFINE_EVERY - 1:
         sizes[0] = min(sizes[0], MOST_AFFINE_INPUTS)
         return affine_problem(seed, rng.choice(FORMS), sizes=tuple(sizes))
-    formats = _formats(rng, extent)
+    wide = seed % WIDE_EVERY == WIDE_EVERY - 1
+    formats = _formats(rng, WIDE_BITS if wide else extent.bits, WIDE_INPUTS if wide else INPUTS)
     parameters = _parameters(rng, sizes)
     outputs = tuple(range(sizes[-1]))
     return Problem(
@@ -101,9 +111,9 @@ def random_problem(seed: int, size: Size) -> Problem:
     )
 
 
-def _formats(rng: Random, extent: Extent) -> Formats:
-    bits = rng.randint(*extent.bits)
-    reads = rng.choice([Fixed(True, 4, 3), Fixed(False, 4, 4), Fixed(True, 6, 4)])
+def _formats(rng: Random, widths: tuple[int, int], inputs: Sequence[Fixed]) -> Formats:
+    bits = rng.randint(*widths)
+    reads = rng.choice(inputs)
     weights = Fixed(True, bits, bits - 2)
     signed = rng.random() < 0.3
     return Formats(

@@ -10,7 +10,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 
 from qsmt.frontend.combined import OutputInequality
@@ -22,6 +24,9 @@ _TOKEN = re.compile(
 )
 
 MAX_LENGTH = 10**5
+
+SHORT = 12
+"""Characters of a number that is written as a decimal."""
 
 
 @dataclass(slots=True)
@@ -55,6 +60,36 @@ def disjunction(text: str) -> tuple[OutputInequality, ...]:
         ValueError: saying what is wrong with the text.
     """
     return _parts(text, "or", other="and")
+
+
+def written(parts: Iterable[OutputInequality]) -> str:
+    """A conjunction as a text that is read as the same one; the first coefficient is positive."""
+    return " and ".join(map(_written, parts))
+
+
+def _written(part: OutputInequality) -> str:
+    terms = [(name, i, c) for name, side in (("q", part.quantized), ("r", part.reference)) for i, c in side]
+    sign = ">" if part.strict else ">="
+    if terms and terms[0][2] < 0:
+        return (
+            f"{_sum([(name, i, -c) for name, i, c in terms])} {sign.replace('>', '<')} {_number(-part.bound)}"
+        )
+    return f"{_sum(terms)} {sign} {_number(part.bound)}"
+
+
+def _sum(terms: Sequence[tuple[str, int, Fraction]]) -> str:
+    text = ""
+    for name, i, c in terms:
+        sign = "- " if c < 0 else "+ " if text else ""
+        factor = "" if abs(c) == 1 else f"{_number(abs(c))} "
+        text += f"{' ' if text else ''}{sign}{factor}{name}[{i}]"
+    return text
+
+
+def _number(value: Fraction) -> str:
+    """A short decimal if it is one, else a ratio."""
+    decimal = format(Decimal(value.numerator) / Decimal(value.denominator), "f")
+    return decimal if len(decimal) <= SHORT and Fraction(decimal) == value else str(value)
 
 
 def _parts(text: str, word: str, *, other: str) -> tuple[OutputInequality, ...]:

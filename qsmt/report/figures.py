@@ -57,7 +57,7 @@ WIDTH, ROW, FRAME = 9.5, 0.3, 0.75
 """Inches: of a figure, of one of its rows, and of what is around the rows."""
 
 
-def outputs(problem: Problem, found: Sequence[OutputRange]) -> str:
+def outputs(problem: Problem, found: Sequence[OutputRange], name_of: Callable[[int], str]) -> str:
     """Certified and witnessed difference of every output, and the bounds that are claimed; of a constraint, by how
     much each case holds.
     """
@@ -79,7 +79,8 @@ def outputs(problem: Problem, found: Sequence[OutputRange]) -> str:
                     lw=1.4,
                     label="allowed" if is_constraint else "claimed bound",
                 )
-        _rows(axes, [f"{'case' if is_constraint else 'output'} {output.index}" for output in shown])
+        names = [name_of(output.index) for output in shown]
+        _rows(axes, names if is_constraint else [f"output {name}" for name in names])
         axes.set_xlabel("what the case has to spare" if is_constraint else "quantized − reference")
 
     return _svg(draw, rows=len(shown), salt=f"outputs {problem.sha256}")

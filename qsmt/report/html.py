@@ -83,10 +83,10 @@ def _section(number: int, report: Report) -> dict[str, Any]:
 
 
 def _figures(report: Report, layers: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:
-    """SVG elements, made here of numbers and fixed texts: nothing in them is a user's."""
+    """SVG elements, made here of numbers and our own texts: nothing in them is as a user wrote it."""
     problem, facts = report.problem, report.facts
     found = {
-        "outputs": figures.outputs(problem, report.outputs),
+        "outputs": figures.outputs(problem, report.outputs, report.name_of),
         "differences": figures.differences(problem, facts) if facts is not None else "",
         "stability": figures.stability(problem, layers),
         "stages": figures.stages(problem, report.stages) if report.stages else "",
@@ -133,7 +133,7 @@ def _output(report: Report, number: int) -> tuple[str, str, str, str]:
     claim, bound = report.problem.claim, exact(report.problem.claim.of(found.index))
     if isinstance(claim, OutputConstraint):
         bound = f"{'≤' if claim.is_strict(found.index) else '<'} {bound}"
-    return str(found.index), certified, reached, bound
+    return report.name_of(found.index), certified, reached, bound
 
 
 def _layer(layer: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from qsmt.engine.check import CheckResult
 from qsmt.engine.investigation import OutputRange, Stage
 from qsmt.engine.parts import Part
 from qsmt.facts import Facts
+from qsmt.frontend.inequalities import written
 from qsmt.problem import Problem
 from qsmt.verdict import Falsified, Unknown, Verdict, Verified, Witness, name
 
@@ -26,6 +27,9 @@ PACKAGES = (
     *("highspy", "gurobipy", "pyscipopt"),
 )
 """Whose versions a report names."""
+
+LONGEST_NAME = 60
+"""Characters of the name of a case."""
 
 
 @cache
@@ -99,6 +103,13 @@ class Report:
     def statement(self) -> str | None:
         """What is claimed, in words; None for an error bound."""
         return None if self.part is None else self.part.statement
+
+    def name_of(self, output: int) -> str:
+        """Its number; of a constraint, the case that may not happen, as it could be written in a problem file."""
+        if self.part is None or not self.part.cases:
+            return str(output)
+        text = written(self.part.cases[output])
+        return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
     def outputs_at(self, witness: Witness) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
         """What the user's reference and quantized network compute there; nothing for one that is not compared."""

@@ -230,7 +230,7 @@ def _outputs(report: Report) -> Table:
         claim, bound = report.problem.claim, report.problem.claim.of(found.index)
         sign = "<" if isinstance(claim, OutputConstraint) and not claim.is_strict(found.index) else "≤"
         table.add_row(
-            str(found.index),
+            report.name_of(found.index),
             _certified(found, bound if asked else None),
             reached,
             (f"{sign} {exact(bound)}" if case else exact(bound)) if asked else _gap(found),

@@ -60,7 +60,7 @@ class Backend(Protocol[M_contra]):
 
 @runtime_checkable
 class SizeLimited(Protocol[M_contra]):
-    """What a backend offers besides if its licence does not take models of every size."""
+    """What a backend offers besides if its licence, or its arithmetic, does not take every model."""
 
     def too_large(self, model: M_contra) -> str | None:
         """None, or that this model is too large, in words."""

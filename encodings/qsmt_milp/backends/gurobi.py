@@ -2,6 +2,9 @@
 
 The licence that comes with the package from PyPI takes models of up to 2000 variables and 2000 rows. Such a
 Gurobi is available; a larger model is `too_large` for it, and goes to another solver.
+
+Its presolve is left off, its numerics are careful, and its rows have smaller terms than those of others: else it took
+violations of networks of 10 bits for impossible (benchmarks/results/claims.md).
 """
 
 from __future__ import annotations
@@ -13,11 +16,17 @@ from math import isinf
 from typing import Any
 
 from qsmt.solver.base import Answer, Limits, Optimum, Status
-from qsmt_milp.floats import FloatModel, highest, to_floats
+from qsmt_milp.floats import FloatModel, highest, to_floats, too_wide
 from qsmt_milp.model import Model
 
 TOLERANCE = 1e-9
 """Of integrality and of rows: the least that Gurobi takes."""
+
+LARGEST = 8
+"""The power of two that no term of a row exceeds (see `to_floats`)."""
+
+WIDEST = 24
+"""The power of two up to which terms of its rows may go (see `too_wide`): at 2**31, a maximum was too low."""
 
 TOO_LARGE = 10010
 """The error number of a model beyond the licence."""
@@ -37,9 +46,9 @@ class GurobiBackend:
         return _session()[1]
 
     def too_large(self, model: Model) -> str | None:
-        """None, or that the licence does not take a model of this size."""
+        """None, or that the licence takes no model of this size, or that claims about such have been wrong."""
         if max(len(model.variables), len(model.rows)) <= FREE_SIZE or has_full_licence():
-            return None
+            return too_wide(model, WIDEST)
         return _over_the_limit(model)
 
     def solve(self, model: Model, limits: Limits) -> Answer:
@@ -48,7 +57,7 @@ class GurobiBackend:
             return Answer(Status.UNKNOWN, reason=reason)
         gurobipy = import_module("gurobipy")
         try:
-            floats = to_floats(model)
+            floats = to_floats(model, LARGEST)
             with _loaded(gurobipy, environment, floats, _options(limits) | _stop(floats)) as solver:
                 solver.optimize()
                 return _interpreted(gurobipy, solver, model)
@@ -62,14 +71,14 @@ class GurobiBackend:
             return Optimum(reason=reason)
         gurobipy = import_module("gurobipy")
         try:
-            with _loaded(gurobipy, environment, to_floats(model), _options(limits)) as solver:
+            with _loaded(gurobipy, environment, to_floats(model, LARGEST), _options(limits)) as solver:
                 solver.update()
                 variables = solver.getVars()
                 for i, value in model.start.items():
                     variables[i].Start = float(value)
                 solver.optimize()
                 answer = _interpreted(gurobipy, solver, model)
-                return Optimum(highest(model, solver.ObjBound), answer.assignment, answer.reason)
+                return Optimum(highest(model, solver.ObjBound, LARGEST), answer.assignment, answer.reason)
         except gurobipy.GurobiError as error:
             return Optimum(reason=_explained(error, model))
 
@@ -131,6 +140,8 @@ def _options(limits: Limits) -> dict[str, Any]:
         "IntFeasTol": TOLERANCE,
         "OptimalityTol": TOLERANCE,
         "MIPGap": 0.0,
+        "Presolve": 0,
+        "NumericFocus": 3,
         "DualReductions": 0,  # "infeasible" then means infeasible, not "infeasible or unbounded"
     }
 

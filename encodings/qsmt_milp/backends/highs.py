@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 
 from qsmt.solver.base import Answer, Limits, Optimum, Status
-from qsmt_milp.floats import FloatModel, highest, to_floats
+from qsmt_milp.floats import FloatModel, highest, to_floats, too_wide
 from qsmt_milp.model import Model
 
 TOLERANCE = 1e-9
 """Of integrality and of rows; the least that HiGHS takes is 1e-10."""
 
 REFUSED = "HiGHS does not take the model"
+
+WIDEST = 33
+"""The power of two up to which terms of its rows have been tried (see `too_wide`)."""
 
 SMALLEST = 1e-12
 """HiGHS drops coefficients below 1e-9 unless told otherwise; this is the least it can be told."""
@@ -39,6 +42,10 @@ class HighsBackend:
         except ImportError as error:
             return f"highspy cannot be imported ({error})"
         return None
+
+    def too_large(self, model: Model) -> str | None:
+        """None, or that the model has terms with which it has not been tried."""
+        return too_wide(model, WIDEST)
 
     def solve(self, model: Model, limits: Limits) -> Answer:
         reason = self.available()

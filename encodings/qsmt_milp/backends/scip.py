@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from qsmt.solver.base import Answer, Limits, Optimum, Status
-from qsmt_milp.floats import FloatModel, highest, to_floats
+from qsmt_milp.floats import FloatModel, highest, to_floats, too_wide
 from qsmt_milp.model import Model
 
 TOLERANCE = 1e-9
@@ -18,6 +18,9 @@ TOLERANCE = 1e-9
 
 EPSILON = 1e-11
 """Below this SCIP takes numbers for equal; it has to be less than the tolerance."""
+
+WIDEST = 20
+"""The power of two up to which terms of its rows may go (see `too_wide`): at 2**23, a maximum was too low."""
 
 LONGEST_S, MOST_SEEDS = 1e19, 2**31
 """What its parameters hold."""
@@ -36,6 +39,10 @@ class ScipBackend:
         except ImportError as error:
             return f"pyscipopt cannot be imported ({error})"
         return None
+
+    def too_large(self, model: Model) -> str | None:
+        """None, or that the model has terms with which its claims have been wrong."""
+        return too_wide(model, WIDEST)
 
     def solve(self, model: Model, limits: Limits) -> Answer:
         reason = self.available()

@@ -363,6 +363,18 @@ def test_a_property_that_does_not_fit_is_refused(
     assert ran.code == 2 and said in ran.err and ran.err.count("\n") == 1
 
 
+def test_cases_have_the_names_that_a_user_would_write(folder: Path, capsys: Capture) -> None:
+    path = problem(
+        folder,
+        'kind = "output-constraint"\nrequire = ["q[0] <= 9", "q[0] < 0 or r[1] > -9"]\nforbid = ["q[0]>8"]\n',
+    )
+    ran = qsmt(capsys, "check", path)
+    rows = [line.split("[")[0] for line in ran.out.splitlines() if line.endswith((" ≤ 0", " < 0"))]
+    assert len(rows) == 3
+    for name in ("  q[0] > 9  ", "  q[0] >= 0 and r[1] <= -9  ", "  q[0] > 8  "):
+        assert name in ran.out
+
+
 @pytest.mark.parametrize("form", ["html", "junit"])
 def test_a_broken_property_in_other_forms(form: str, folder: Path, capsys: Capture) -> None:
     path = problem(folder, 'kind = "output-constraint"\nforbid = ["q[0] > -9"]\n')
@@ -372,7 +384,7 @@ def test_a_broken_property_in_other_forms(form: str, folder: Path, capsys: Captu
         assert (
             "<th>case</th><th>certified to spare</th>" in ran.out and "what the case has to spare" in ran.out
         )
-        assert "certified difference</th>" not in ran.out and ">case 0<" in ran.out
+        assert "certified difference</th>" not in ran.out and ">q[0] &gt; -9<" in ran.out
 
 
 @pytest.mark.parametrize("command", [("bound",), ("crosscheck",), ("tune",), ("analyze", "--attribute")])

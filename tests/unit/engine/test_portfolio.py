@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from qsmt.engine import portfolio
-from qsmt.engine.cost import BY_TRUST, estimate
 from qsmt.errors import SoundnessError
 from qsmt.interp.replay import replay
 from qsmt.solver.base import Answer, Limits, Status
@@ -144,39 +143,3 @@ def test_with_one_job_they_take_turns(install: Any) -> None:
     install(*pair(first, Scripted(UNSAT, before=lambda: seen.append("second"))))
     assert isinstance(decide(TRUE, encoding="auto", jobs=1), Verified)
     assert seen[:2] == ["first", "second"]
-
-
-# --- who is asked first -------------------------------------------------------------------------------------
-
-
-def order(*, input_bits: float, neurons: int) -> list[str]:
-    backends = {
-        "smt:bitwuzla": FakeBackend(UNSAT, trust="smt:bitwuzla"),
-        "milp:highs": FakeBackend(UNSAT, trust="milp:highs", exact=False),
-        "milp-certified": FakeBackend(UNSAT, trust="milp-certified"),
-    }
-    return sorted(backends, key=lambda name: estimate(backends[name], input_bits=input_bits, neurons=neurons))
-
-
-def test_proofs_first_where_they_are_cheap_and_numbers_where_they_are_not() -> None:
-    """As measured: see benchmarks/results."""
-    assert order(input_bits=2, neurons=0)[0] == "smt:bitwuzla"
-    assert order(input_bits=14.8, neurons=7) == ["milp-certified", "milp:highs", "smt:bitwuzla"]
-    assert order(input_bits=8, neurons=29)[0] == "milp-certified"  # few points can be tried
-    assert order(input_bits=16, neurons=29)[0] == "milp:highs"
-    assert order(input_bits=0, neurons=29)[1:] == ["milp:highs", "milp-certified"]  # no points to try
-
-
-def test_an_estimate_grows_and_never_overflows() -> None:
-    for trust in (*BY_TRUST, "smt:somebody", "nobody:knows"):
-        backend = FakeBackend(UNSAT, trust=trust)
-        small, large = (estimate(backend, input_bits=b, neurons=n) for b, n in ((1, 1), (30, 40)))
-        assert small < large < estimate(backend, input_bits=1e6, neurons=10**6) < float("inf")
-
-
-def test_who_is_not_measured_comes_last_and_proofs_before_claims() -> None:
-    somebody = FakeBackend(UNSAT, trust="oracle:new")
-    numerical = FakeBackend(UNSAT, trust="oracle:new", exact=False)
-    known = FakeBackend(UNSAT, trust="smt:known")
-    at = {"input_bits": 5.0, "neurons": 5}
-    assert estimate(known, **at) < estimate(somebody, **at) < estimate(numerical, **at)  # type: ignore[arg-type]

@@ -7,12 +7,12 @@ from itertools import product
 
 import pytest
 
-from qsmt.arith.fixed import Overflow, Quantized
+from qsmt.arith.fixed import Fixed, Overflow, Quantized
 from qsmt.arith.requantize import RUNTIME_KINDS, Rational, Shift
 from qsmt.arith.rounding import Rounding
 from qsmt.arith.runtime_kinds import Hull
-from qsmt.engine.random_problem import AFFINE_EVERY, EXTENTS, Size, random_problem
-from qsmt.ir.ops import Clamp, PerNeuron, Requantize
+from qsmt.engine.random_problem import AFFINE_EVERY, EXTENTS, WIDE_BITS, WIDE_EVERY, Size, random_problem
+from qsmt.ir.ops import Affine, Clamp, PerNeuron, Requantize
 from qsmt.ir.types import Accumulator, AccumulatorOverflow
 from qsmt.problem import Problem
 
@@ -55,6 +55,20 @@ def test_every_third_seed_names_a_problem_as_runtimes_quantize_it() -> None:
     types = [op.out.type.element for problem in SMALL for op in problem.quantized.ops]
     assert any(isinstance(kind, Quantized) and kind.zero_point for kind in types)
     assert any(isinstance(op.kind, PerNeuron) for problem in SMALL for op in requantizations(problem))
+
+
+def test_every_twentieth_of_the_others_has_wide_codes() -> None:
+    """They are what solvers in doubles were wrong about."""
+    others = [seed for seed in range(len(SMALL)) if seed % AFFINE_EVERY != AFFINE_EVERY - 1]
+    wide = [seed for seed in others if _weight_bits(SMALL[seed]) >= WIDE_BITS[0]]
+    assert wide == [seed for seed in others if seed % WIDE_EVERY == WIDE_EVERY - 1] and len(wide) == 10
+    assert max(map(_weight_bits, (SMALL[seed] for seed in wide))) >= 14
+
+
+def _weight_bits(problem: Problem) -> int:
+    first = problem.quantized.ops[0]
+    assert isinstance(first, Affine) and isinstance(first.weight.type.element, Fixed)
+    return first.weight.type.element.bits
 
 
 def test_the_other_forms_occur() -> None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from qsmt.frontend.combined import OutputInequality
-from qsmt.frontend.inequalities import conjunction, disjunction, inequality
+from qsmt.frontend.inequalities import conjunction, disjunction, inequality, written
 
 F = Fraction
 ONE = F(1)
@@ -68,3 +68,19 @@ def test_and_with_or_is_refused() -> None:
     for parse in (conjunction, disjunction):
         with pytest.raises(ValueError, match="joins inequalities by"):
             parse("q[0] < 1 and q[1] < 1 or q[2] < 1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "q[0] > 1",
+        "q[0] - r[0] <= 0.05",
+        "q[1] + 0.5 q[2] - 1/3 r[0] >= -0.001",
+        "q[0] - q[1] > 0 and 2 q[0] + r[2] <= 7",
+        "r[3] < 1/3",
+        "q[0] - q[1] < -12.5",
+    ],
+)
+def test_what_is_written_is_read_as_the_same(text: str) -> None:
+    assert written(conjunction(text)) == text
+    assert conjunction(written(conjunction(text))) == conjunction(text)

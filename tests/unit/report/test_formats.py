@@ -134,8 +134,8 @@ def test_no_two_elements_of_a_page_share_an_id_for_different_things(reports: lis
 
 def test_a_bound_that_dwarfs_the_difference_does_not_flatten_the_figure() -> None:
     near, far = (check(with_bound(PROBLEM, b)).outputs for b in (Fraction(1, 20), Fraction(10**6)))
-    assert "claimed bound" in figures.outputs(PROBLEM, near)
-    assert "claimed bound" not in figures.outputs(with_bound(PROBLEM, Fraction(10**6)), far)
+    assert "claimed bound" in figures.outputs(PROBLEM, near, str)
+    assert "claimed bound" not in figures.outputs(with_bound(PROBLEM, Fraction(10**6)), far, str)
 
 
 # --- the API ----------------------------------------------------------------------------------------------
