@@ -88,7 +88,7 @@ XNNPACK_LIMIT = 256
 _SAYS = {
     Runtime.ONNXRUNTIME: "fused integer kernels, x86-64",
     Runtime.ONNXRUNTIME_UNFUSED: "graph optimization off",
-    Runtime.TFLITE_XNNPACK: "LiteRT with XNNPACK",
+    Runtime.TFLITE_XNNPACK: "LiteRT with XNNPACK, x86-64",
     Runtime.TFLITE_RUY: "LiteRT without a delegate, x86-64",
     Runtime.TFLITE_REFERENCE: "LiteRT's reference kernels",
     Runtime.CMSIS_NN: "31-bit multipliers, rounded twice, as in TFLite Micro",
