@@ -151,8 +151,8 @@ class Investigation:
         if self.decides and self.within_bounds():
             self.verify(["dra"])
 
-    def certify(self, lower: FloatArray, upper: FloatArray) -> None:
-        """Every measure of the claim lies in these bounds, which are indexed like the claim's `outputs`.
+    def certify(self, lower: FloatArray, upper: FloatArray, trust: Sequence[str] = ()) -> None:
+        """Every measure of the claim lies in these bounds, says analysis, or also whom they rest on.
 
         Raises:
             SoundnessError: an exact execution lies outside them.
@@ -160,7 +160,7 @@ class Investigation:
         for i in self.problem.claim.outputs:
             low, high = self._certified.get(i, (-np.inf, np.inf))
             self._certified[i] = (max(low, float(lower[i])), min(high, float(upper[i])))
-            self._check_consistent(i)
+            self._check_consistent(i, trust)
 
     def within_bounds(self) -> bool:
         """Do the certified bounds imply the claim?"""
@@ -222,7 +222,7 @@ class Investigation:
                 seen.greatest = execution
             self._check_consistent(i)
 
-    def _check_consistent(self, output: int) -> None:
+    def _check_consistent(self, output: int, trust: Sequence[str] = ()) -> None:
         """Certified bounds contain every execution, so something: where they do not, something in qsmt is wrong."""
         low, high = self._certified.get(output, (-np.inf, np.inf))
         seen = self._witnessed.get(output)
@@ -237,6 +237,7 @@ class Investigation:
         folder = alarm_folder(self.problem, f"output-{output}-bounds")
         reached = f"[{float(seen.least.value(output))}, {float(seen.greatest.value(output))}]"
         claimed = f"outside the certified [{low}, {high}]"
+        claimed += f", which rests on {', '.join(trust)}" if trust else ""
         raise SoundnessError(
             f"output {output} differs by {reached} in exact execution, {claimed}; see {folder}/"
         )

@@ -66,7 +66,7 @@ class Maxima:
                 closed = float(self.closed.upper[k] if side > 0 else -self.closed.lower[k])
                 found = [self._end(worker, part, output, side) for part in run.residual]
                 ends[side][output] = max(closed, *map(_upward, found))
-        run.certify(-ends[-1], ends[1])
+        run.certify(-ends[-1], ends[1], tuple(self.trust))
         labels = list(self.trust)
         summary = f"maximised {self.asked} times over {len(run.residual)} open boxes"
         summary += f"; rests on {', '.join(labels)} as well" if labels else ", which proved nothing more"
