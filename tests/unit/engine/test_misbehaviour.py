@@ -38,7 +38,7 @@ def misbehave(query, encoding, backend, limits):
 BODIES = {
     "crash": ("os.kill(os.getpid(), signal.SIGSEGV)", "died"),
     "hang": ("signal.pause()", "timeout"),
-    "memory": ("return [bytearray(1 << 28) for _ in range(1 << 20)]", "out of memory"),
+    "memory": ("return bytearray(1 << 40)", "out of memory"),  # more than there is, at once
     "nonsense": (
         "return QueryAnswer(Status.SAT, encoding, backend, 0.0, (Fraction(10**6),) * query.problem.input_size)",
         "replayed exactly",
