@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -27,14 +26,13 @@ import numpy as np
 from benchmarks import scaling
 from benchmarks.scaling import ROOT, Instance
 from qsmt.dra.analysis import analyze_region
-from qsmt.encoding import Objective, Query, answer, reach
+from qsmt.encoding import Objective, Query
 from qsmt.engine.trial import SIDES
 from qsmt.facts import Facts
 from qsmt.interp.batch import BatchInterpreter
 from qsmt.problem import ErrorBound, Problem
-from qsmt.solver.base import Limits, SizeLimited, Status
+from qsmt.solver.base import Limits, Status
 from qsmt.solver.process import CallFailed, Worker
-from qsmt_milp.backends import gurobi, highs, scip
 from qsmt_milp.backends.gurobi import GurobiBackend
 from qsmt_milp.backends.highs import HighsBackend
 from qsmt_milp.backends.scip import ScipBackend
@@ -42,7 +40,7 @@ from qsmt_milp.encoding import MilpEncoding
 from qsmt_milp.floats import too_wide
 from qsmt_milp.model import Model
 
-SOLVERS: Mapping[str, SizeLimited[Model]] = {
+SOLVERS: Mapping[str, HighsBackend | ScipBackend | GurobiBackend] = {
     "highs": HighsBackend(),
     "scip": ScipBackend(),
     "gurobi": GurobiBackend(),
@@ -56,7 +54,7 @@ BASES = (
 )
 INNER = (8, 10, 12, 14, 16)
 LIMIT_S = 3.0
-UNLIMITED = 99
+MOST = 99
 STEP = 4
 """Powers of two in one row of the table."""
 NEARLY = 1 - Fraction(1, 2**40)
@@ -109,44 +107,33 @@ def sides_of(instance: Instance, seed: int) -> Iterator[Side]:
 
 def width(model: Model) -> int:
     """The power of two that no term of a row exceeds, a multiple of STEP."""
-    return next(w for w in range(0, UNLIMITED, STEP) if too_wide(model, w) is None)
+    return next(w for w in range(0, MOST, STEP) if too_wide(model, w) is None)
 
 
-def judged(worker: Worker, side: Side, solver: str, *, unlimited: bool) -> Iterator[str]:
+def judged(worker: Worker, side: Side, solver: str) -> Iterator[str]:
     """What the solver says to both questions: right, wrong, or nothing."""
     limits, wait = Limits(LIMIT_S), LIMIT_S + 2
     try:
-        upper = worker.call(
-            partial(maximum, unlimited=unlimited), (side.objective, solver, limits), timeout_s=wait
-        )
+        upper = worker.call(maximum, (side.objective, solver, limits), timeout_s=wait)
     except CallFailed:
         upper = None
     yield "no maximum" if upper is None else "maximum" if upper >= side.largest * NEARLY else "maximum WRONG"
     try:
         query = side.query(side.largest * Fraction(99, 100))
-        status = worker.call(partial(violation, unlimited=unlimited), (query, solver, limits), timeout_s=wait)
+        status = worker.call(violation, (query, solver, limits), timeout_s=wait)
     except CallFailed:
         status = Status.UNKNOWN
     yield {Status.SAT: "violation", Status.UNSAT: "violation WRONG"}.get(status, "no answer")
 
 
-def maximum(objective: Objective, solver: str, limits: Limits, *, unlimited: bool) -> Fraction | None:
+def maximum(objective: Objective, solver: str, limits: Limits) -> Fraction | None:
     """What nothing exceeds, says the solver. Runs in a worker."""
-    lift(unlimited=unlimited)
-    return reach(objective, "milp", solver, limits).upper
+    return SOLVERS[solver].maximize(MilpEncoding().encode_objective(objective).model, limits).upper
 
 
-def violation(query: Query, solver: str, limits: Limits, *, unlimited: bool) -> Status:
+def violation(query: Query, solver: str, limits: Limits) -> Status:
     """Is there one? Runs in a worker."""
-    lift(unlimited=unlimited)
-    return answer(query, "milp", solver, limits).status
-
-
-def lift(*, unlimited: bool) -> None:
-    """Take the limits of width away."""
-    if unlimited:
-        for backend in (highs, scip, gurobi):
-            setattr(backend, "WIDEST", UNLIMITED)  # noqa: B010, a constant of the module
+    return SOLVERS[solver].solve(MilpEncoding().encode(query).model, limits).status
 
 
 def table(counts: Counter[tuple[int, str, str]]) -> Iterator[str]:
@@ -176,12 +163,11 @@ def main() -> None:
     given = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     counts = Counter[tuple[int, str, str]]()
-    lift(unlimited=given.unlimited)
     with Worker(4096) as worker:
         for side, (name, backend) in product(sides(given.seeds), SOLVERS.items()):
             model = side.model
-            if given.only in name and backend.too_large(model) is None:
-                said = judged(worker, side, name, unlimited=given.unlimited)
+            if given.only in name and (given.unlimited or backend.too_large(model) is None):
+                said = judged(worker, side, name)
                 counts.update((width(model), name, one) for one in said)
     lines = list(table(counts))
     print("\n".join(lines))

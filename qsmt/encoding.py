@@ -252,6 +252,8 @@ def answers(
 def _solved(encoding: Encoding, encoded: Encoded, named: Backend[Any], limits: Limits) -> QueryAnswer:
     begun = monotonic()
     solver, remark = _with_room(encoding, encoded.model, named)
+    if solver is None:
+        return QueryAnswer(Status.UNKNOWN, encoding.name, named.name, monotonic() - begun, reason=remark)
     found = solver.solve(encoded.model, limits)
     return QueryAnswer(
         found.status,
@@ -265,15 +267,15 @@ def _solved(encoding: Encoding, encoded: Encoded, named: Backend[Any], limits: L
     )
 
 
-def _with_room(encoding: Encoding, model: Any, named: Backend[Any]) -> tuple[Backend[Any], str | None]:
-    """The named backend; or, with a remark, the encoding's first one for which this model is not too large."""
+def _with_room(encoding: Encoding, model: Any, named: Backend[Any]) -> tuple[Backend[Any] | None, str | None]:
+    """The named backend; or, with a remark, the encoding's first one for which this model is not too large, if any."""
     excess = _excess(named, model)
     if excess is None:
         return named, None
     for other in encoding.backends():
         if other.available() is None and _excess(other, model) is None:
             return other, f"{excess}, so {other.name} solved it instead of {named.name}"
-    return named, None
+    return None, excess
 
 
 def _excess(named: Backend[Any], model: Any) -> str | None:
@@ -302,7 +304,9 @@ def reach(objective: Objective, encoding_name: str, backend_name: str, limits: L
     if not isinstance(encoding, Optimizing):
         return Reach(None, None, f"encoding {encoding.name} has no objectives")
     encoded = encoding.encode_objective(objective)
-    solver, _ = _with_room(encoding, encoded.model, backend(encoding, backend_name))
+    solver, excess = _with_room(encoding, encoded.model, backend(encoding, backend_name))
+    if solver is None:
+        return Reach(None, None, excess)
     if not isinstance(solver, Maximizer):
         return Reach(None, None, f"{solver.name} does not maximise")
     left = max(STOPS_AFTER * limits.wall_s - (monotonic() - begun), LEAST_S)

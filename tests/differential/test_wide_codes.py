@@ -14,6 +14,7 @@ from qsmt_milp.backends import gurobi, scip
 from qsmt_milp.backends.gurobi import GurobiBackend
 from qsmt_milp.backends.highs import HighsBackend
 from qsmt_milp.backends.scip import ScipBackend
+from qsmt_milp.encoding import MilpEncoding
 
 LIMITS = Limits(20.0)
 WIDE = Instance((2, 8, 8, 1), 8, 12, inner=16)
@@ -50,6 +51,15 @@ def test_so_does_an_objective_and_its_maximum_is_no_less_than_what_there_is(wide
     available(ScipBackend())
     found = reach(wide.objective, "milp", "scip", LIMITS)
     assert found.trust == "milp:highs" and found.upper is not None and found.upper >= wide.largest * NEARLY
+
+
+def test_where_nobody_takes_it_nobody_answers(wide: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of solvers that are too narrow, none is asked after all."""
+    monkeypatch.setattr(MilpEncoding, "backends", lambda _: (ScipBackend(), GurobiBackend()))
+    found = answer(wide.query(wide.largest), "milp", "scip", LIMITS)
+    assert (found.status, found.backend) == (Status.UNKNOWN, "scip") and "2**20" in (found.reason or "")
+    most = reach(wide.objective, "milp", "scip", LIMITS)
+    assert (most.upper, most.witness) == (None, None) and "2**20" in (most.reason or "")
 
 
 def test_without_the_limit_the_maximum_is_too_low(wide: Side, monkeypatch: pytest.MonkeyPatch) -> None:
