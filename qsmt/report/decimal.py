@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
-from math import isinf
+from math import inf, isinf, nextafter
 
 DIGITS = 6
 
@@ -26,8 +26,22 @@ def near(value: Fraction | float) -> str:
 
 def exact(value: Fraction) -> str:
     """An exact number, as a decimal where that is short."""
+    return _spelled(value) or near(value)
+
+
+def at_most(value: Fraction) -> str:
+    """An exact number, as a decimal where that is short, and rounded down elsewhere."""
+    return _spelled(value) or lower(nextafter(float(value), -inf))
+
+
+def at_least(value: Fraction) -> str:
+    """An exact number, as a decimal where that is short, and rounded up elsewhere."""
+    return _spelled(value) or upper(nextafter(float(value), inf))
+
+
+def _spelled(value: Fraction) -> str | None:
     text = format(Decimal(value.numerator) / Decimal(value.denominator), "f")
-    return text if len(text) <= 12 and Fraction(text) == value else near(value)
+    return text if len(text) <= 12 and Fraction(text) == value else None
 
 
 def _short(value: float, rounding: str) -> str:
