@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_another_problem_purpose_or_version_is_refused_in_one_line(tmp_path: Pat
             resumed(with_bound(BASE, WORST), path)
 
 
-def _change(path: Path, key: str, value: str) -> None:
+def _change(path: Path, key: str, value: object) -> None:
     with np.load(path) as found:
         arrays = dict(found)
     header = json.loads(arrays["header"].tobytes()) | {key: value}
@@ -101,6 +102,54 @@ def test_a_damaged_file_is_refused_in_one_line(damage: bytes | None, tmp_path: P
     with pytest.raises(InputError, match="not a checkpoint") as caught:
         resumed(with_bound(BASE, WORST), path)
     assert "\n" not in str(caught.value)
+
+
+def test_any_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    path, rng = tmp_path / "c", Random(0)
+    before = stopped(with_bound(BASE, WORST), path, steps=2)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        after = started(with_bound(BASE, WORST))
+        try:
+            Checkpoint(path, "check").restore(after)
+        except InputError:
+            refused += 1
+        else:
+            assert after.tally == before.tally and len(after.pool) == len(before.pool)
+    assert 100 < refused < 300
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("witnesses", [["1/0", "0", "0"]]),
+        ("witnesses", [["9", "0", "0"]]),
+        ("witnesses", [["1/2", "0", "0"]]),
+        ("witnesses", [["0"]]),
+        ("tally", {"analysed": "many"}),
+        ("tally", {"closed": float("inf")}),
+        ("tally", {"closed": -1}),
+        ("tally", {"analysed": True}),
+    ],
+)
+def test_what_no_search_writes_is_refused_in_one_line(key: str, value: object, tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    stopped(with_bound(BASE, WORST), path, steps=2)
+    _change(path, key, value)
+    with pytest.raises(InputError, match="not a checkpoint"):
+        resumed(with_bound(BASE, WORST), path)
+
+
+def test_a_bound_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    search = stopped(with_bound(BASE, WORST), path, steps=2)
+    search.closed.lower[0] = np.nan
+    Checkpoint(path, "check").save(search)
+    with pytest.raises(InputError, match="not a checkpoint"):
+        resumed(with_bound(BASE, WORST), path)
 
 
 def test_a_checkpoint_that_has_lost_a_box_proves_nothing(
