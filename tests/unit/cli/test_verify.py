@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from qsmt.engine.check import CheckResult
+from qsmt.engine.vnnlib import load_question, outputs
 from qsmt.frontend.base import load_network
 from qsmt.interp import reference
 from tests.support.command import qsmt
@@ -100,6 +101,20 @@ def test_a_quantized_network_is_asked_about_with_bits(folder: Path, capsys: Capt
         asked = ("verify", path, "--network", "f=reference.qir")
         answers.add((qsmt(capsys, *asked).out.split()[0], qsmt(capsys, *asked, "--bits", 2).out.split()[0]))
     assert answers == {("sat", "sat"), ("sat", "unsat"), ("unsat", "unsat")}
+
+
+@pytest.mark.parametrize("limit", ["-99", "(- Y_0 1)"])
+def test_the_outputs_shown_are_those_of_the_network_that_is_asked_about(
+    limit: str, folder: Path, capsys: Capture
+) -> None:
+    """Also where a case holds whatever the outputs are."""
+    ran = qsmt(
+        capsys, "verify", write(folder, ONE.format(limit=limit)), "--network", "f=reference.qir", "--bits", 2
+    )
+    found = values(ran.out.splitlines()[1:])
+    network = load_question(folder / "query.vnnlib", {"f": folder / "reference.qir"}, bits=2).networks[0]
+    assert not network.is_real
+    assert [F(v) for v in outputs(network, (found["X_0"], found["X_1"]))] == [found["Y_0"], found["Y_1"]]
 
 
 def test_a_quantized_networks_witness_is_a_real_input_of_the_box(folder: Path, capsys: Capture) -> None:
