@@ -107,7 +107,7 @@ def answer(question: Question, options: Options, watch: Watch | None = None) -> 
         SoundnessError: two answers contradict each other.
     """
     if question.free is not None:
-        return _solution(question, question.free.lower)
+        return _solution(question, _rounded(question, question.free, question.free.lower))
     if not question.parts:
         return Found(Answer.UNSAT)
     begun = time.monotonic()
@@ -150,18 +150,34 @@ def _real_input(question: Question, index: int, x: tuple[Fraction, ...]) -> tupl
 
 
 def _representable(question: Question, index: int, x: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
-    """The witness of a part moved to numbers of the inputs' declared type, where it still is one; else as it is."""
-    element, box = question.file.networks[0].input.element, question.boxes[index]
-    if element not in ROUND:
-        return x
-    pairs = zip(x, box.lower, box.upper, strict=True)
-    rounded = tuple(_nearest_within(v, (low, high), ROUND[element]) for v, low, high in pairs)
+    """The witness of a part moved to numbers that can be written down, where it still is one; else as it is."""
+    rounded = _rounded(question, question.boxes[index], x)
     problem = question.parts[index].problem
+    if rounded == x:
+        return x
     if problem.region.model is InputModel.GRID:
         same = _read(problem.quantized, rounded) == _read(problem.quantized, x)
         return rounded if same else x
     inside = problem.region.contains(rounded)
     return rounded if inside and violated(problem, replay(problem, [rounded])[0]) is not None else x
+
+
+def _rounded(question: Question, box: BoxCases, x: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+    """Numbers of the inputs' declared type near x, in the box where it has any; of other types, decimals or doubles."""
+    element = question.file.networks[0].input.element
+    kind, exact = ROUND.get(element, np.float64), element not in ROUND
+    return tuple(
+        v if exact and _is_decimal(v) else _nearest_within(v, (low, high), kind)
+        for v, low, high in zip(x, box.lower, box.upper, strict=True)
+    )
+
+
+def _is_decimal(v: Fraction) -> bool:
+    rest = v.denominator
+    for factor in (2, 5):
+        while rest % factor == 0:
+            rest //= factor
+    return rest == 1
 
 
 def _nearest_within(v: Fraction, ends: tuple[Fraction, Fraction], kind: type[np.floating[Any]]) -> Fraction:

@@ -45,7 +45,7 @@ def _read(path: Path) -> str:
     if not path.is_file():
         raise InputError("there is no such file", where=path)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise MalformedProblem(f"is larger than {MAX_BYTES // 2**20} MiB", where=path)

@@ -93,6 +93,19 @@ def test_an_inequality_that_is_met_exactly_is_met(folder: Path, capsys: Capture)
         assert ran.out.splitlines()[0] == expected
 
 
+@pytest.mark.parametrize("limit", ["-99", "(- Y_0 1)"])
+def test_a_witness_that_is_no_decimal_is_moved_into_the_box(
+    limit: str, folder: Path, capsys: Capture
+) -> None:
+    """An end at a third cannot be written down: the doubles next to it are inside of the box or outside."""
+    text = ONE.replace("(>= X_0 -1) (<= X_0 1)", "(>= (* 3 X_0) 1) (<= (* 3 X_0) 1.00001)").format(
+        limit=limit
+    )
+    ran = qsmt(capsys, "verify", write(folder, text), "--network", "f=reference.qir")
+    found = values(ran.out.splitlines()[1:])
+    assert ran.out.startswith("sat") and 1 <= 3 * found["X_0"] <= F("1.00001")
+
+
 def test_a_quantized_network_is_asked_about_with_bits(folder: Path, capsys: Capture) -> None:
     """With two bits, the network is another one: some limits separate the two."""
     answers = set()

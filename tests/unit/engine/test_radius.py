@@ -90,7 +90,7 @@ def test_a_radius_in_physical_units_holds_the_codes_inside(tmp_path: Path) -> No
 def test_a_radius_is_shown_rounded_to_the_safe_side(tmp_path: Path) -> None:
     made = loaded(tmp_path)
     third, steps = F(2, 3), (Step(F(2, 3), "verified", 0.0), Step(F(5, 3), "falsified", 0.0))
-    witness = Witness((F(1), F(1)), 0, F(0), (F(0),), (F(0),))
+    witness = Witness((F(1), F(1)), 0, (F(0),), (F(1),))
     found = RadiusResult(third, F(5, 3), witness, F(2), steps, 0.0, ("dra",), counts_codes=False)
     said = render(found, made.parts[0])
     assert "0.666666 verified" in said and "broken at   1.66667," in said

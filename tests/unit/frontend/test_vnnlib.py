@@ -94,9 +94,10 @@ def test_nothing_said_of_outputs_is_a_case_that_holds(tmp_path: Path) -> None:
     assert box.cases == ((),)
 
 
-def test_a_gzipped_file(tmp_path: Path) -> None:
-    (tmp_path / "q.vnnlib.gz").write_bytes(gzip.compress((HEAD + BOX).encode()))
-    assert len(read_query(tmp_path / "q.vnnlib.gz").assertions) == 1
+@pytest.mark.parametrize("name", ["q.vnnlib.gz", "Q.VNNLIB.GZ"])
+def test_a_gzipped_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(gzip.compress((HEAD + BOX).encode()))
+    assert len(read_query(tmp_path / name).assertions) == 1
 
 
 def _random_text(rng: Random, depth: int = 0) -> str:
