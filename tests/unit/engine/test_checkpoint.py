@@ -14,7 +14,7 @@ import pytest
 from qsmt.engine import branch
 from qsmt.engine.boxes import Batch
 from qsmt.engine.branch import Search
-from qsmt.engine.check import check
+from qsmt.engine.check import check, check_all
 from qsmt.engine.checkpoint import Checkpoint
 from qsmt.engine.costs import Costs
 from qsmt.engine.plan import Options
@@ -162,6 +162,20 @@ def test_a_checkpoint_that_has_lost_a_box_proves_nothing(
     Checkpoint(path, "check").save(search)
     with pytest.raises(SoundnessError, match=r"make up|outside the certified"):
         resumed(with_bound(BASE, WORST), path)
+
+
+def test_each_of_several_problems_goes_on_from_its_own_file(tmp_path: Path) -> None:
+    """As the layers of a no-saturation property are: the second does not write over the first."""
+    problems = [with_bound(BASE, WORST), with_bound(BASE, WORST + Fraction(1, 10**6))]
+    options = Options(jobs=1, encoding="none", falsifies=False, checkpoint=tmp_path / "c")
+    for problem, file in zip(problems, ("c", "c.1"), strict=True):
+        stopped(problem, tmp_path / file, steps=3)
+    before = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+    for _ in range(2):
+        _, result = check_all(problems, replace(options, resumes=True))
+        assert isinstance(result.verdict, Verified)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["c", "c.1"]
+    assert (tmp_path / "c").read_bytes() != before[0]
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
