@@ -71,19 +71,19 @@ MOST = 600.0
 
 MEASURED: Mapping[InputModel, Mapping[str, Growth]] = {
     InputModel.GRID: {
-        "smt:bitwuzla": Growth(6.9e-06, 0.27, 0.00, 1.59, 2.09),
-        "smt:z3": Growth(1.9e-05, 0.15, 0.02, 1.57, 2.19),
-        "smt:cvc5": Growth(3e-05, 0.12, 0.03, 1.57, 2.34),
-        "milp-certified": Growth(0.00029, 0.20, 0.04, 0.63, 1.07),
-        "milp:highs": Growth(4.5e-06, 0.10, 0.03, 1.68, 1.60),
-        "milp:scip": Growth(7.7e-05, 0.08, 0.05, 1.15, 1.87),
-        "milp:gurobi": Growth(1.4e-05, 0.16, 0.03, 1.28, 1.59),
+        "smt:bitwuzla": Growth(7.3e-06, 0.26, 0.00, 1.59, 2.10),
+        "smt:z3": Growth(1.8e-05, 0.15, 0.02, 1.60, 2.17),
+        "smt:cvc5": Growth(3.3e-05, 0.11, 0.03, 1.56, 2.33),
+        "milp-certified": Growth(0.00029, 0.20, 0.04, 0.63, 1.08),
+        "milp:highs": Growth(5.6e-06, 0.10, 0.03, 1.64, 1.62),
+        "milp:scip": Growth(5.2e-05, 0.09, 0.04, 1.25, 1.82),
+        "milp:gurobi": Growth(3.4e-06, 0.15, 0.02, 1.59, 1.61),
     },
     InputModel.CONTINUOUS: {
-        "milp-certified": Growth(9.8e-06, 0.00, 0.04, 1.54, 2.67),
-        "milp:highs": Growth(4.6e-05, 0.00, 0.06, 1.18, 1.78),
-        "milp:scip": Growth(0.00044, 0.00, 0.08, 0.79, 2.08),
-        "milp:gurobi": Growth(0.00018, 0.00, 0.07, 0.77, 2.15),
+        "milp-certified": Growth(1.1e-05, 0.00, 0.03, 1.53, 2.60),
+        "milp:highs": Growth(4.4e-05, 0.00, 0.06, 1.22, 1.78),
+        "milp:scip": Growth(0.0003, 0.00, 0.07, 0.92, 1.94),
+        "milp:gurobi": Growth(3.2e-05, 0.00, 0.05, 1.16, 1.98),
     },
 }
 """By the label of what an answer rests on."""

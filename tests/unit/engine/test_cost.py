@@ -100,13 +100,16 @@ def test_queries_that_differ_in_width_alone_are_slower_where_they_are_wider(
 def test_who_is_asked_first_is_as_quick_as_the_best_single_solver(
     model: InputModel, rows: Mapping[InputModel, list[Row]]
 ) -> None:
-    """And what one of them decides, one of the first two does."""
+    """And of what one of them decides, one of the first two decides all but one query in a hundred."""
     orders = [order(row.size) for row in rows[model]]
     firsts = mean([row.seconds[who[0]] for row, who in zip(rows[model], orders, strict=True)])
     assert firsts < 1.02 * min(mean([row.seconds[label] for row in rows[model]]) for label in orders[0])
-    for row, (first, second, *others) in zip(rows[model], orders, strict=True):
-        if min(row.seconds[label] for label in others) < inf:
-            assert min(row.seconds[first], row.seconds[second]) < inf, row.name
+    decided = [any(row.seconds[label] < inf for label in orders[0]) for row in rows[model]]
+    by_two = [
+        any(row.seconds[label] < inf for label in who[:2])
+        for row, who in zip(rows[model], orders, strict=True)
+    ]
+    assert 100 * (sum(decided) - sum(by_two)) <= sum(decided)
 
 
 # --- what is read off a query -------------------------------------------------------------------------------
