@@ -164,7 +164,7 @@ TUNED_BOUNDS = {
     "ACC_controller_relu": "0.1",
     "InvertedPendulum_controller": "0.02",
     "InvertedTwoLinkPendulum_controller_less_robust": "0.1",
-    "TORA_ReLU_controller": "0.5",
+    "TORA_ReLU_controller": "0.1",
     "Unicycle_controller": "0.5",
     "CartPole_controller": "1",
     "VerticalCAS_controller_1": "0.005",
