@@ -8,6 +8,9 @@ from math import isinf
 
 DIGITS = 6
 
+SHORT = 12
+"""Characters of a number that is printed in full."""
+
 
 def upper(value: float) -> str:
     """`value` in few digits, rounded up: for the upper end of a bound."""
@@ -26,8 +29,24 @@ def near(value: Fraction | float) -> str:
 
 def exact(value: Fraction) -> str:
     """An exact number, as a decimal where that is short."""
+    return _whole(value) or near(value)
+
+
+def limit(value: Fraction) -> str:
+    """A claim's bound: the number itself, as a decimal or a ratio where that is short, else rounded up."""
+    short = _whole(value) or str(value)
+    if len(short) <= SHORT:
+        return short
+    rounded = Context(prec=DIGITS, rounding=ROUND_CEILING).divide(
+        Decimal(value.numerator), Decimal(value.denominator)
+    )
+    return f"{rounded.normalize():g}"
+
+
+def _whole(value: Fraction) -> str:
+    """All digits of a number that has few, else nothing."""
     text = format(Decimal(value.numerator) / Decimal(value.denominator), "f")
-    return text if len(text) <= 12 and Fraction(text) == value else near(value)
+    return text if len(text) <= SHORT and Fraction(text) == value else ""
 
 
 def _short(value: float, rounding: str) -> str:
