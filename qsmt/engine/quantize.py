@@ -57,8 +57,9 @@ def _samples(path: Path, size: int) -> FloatArray:
         from io import BytesIO
 
         samples = np.load(BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise MalformedProblem(f"is not a file of numpy numbers: {error}", where=path) from None
+    except (ValueError, EOFError, OSError):
+        hint = "write one with numpy.save"
+        raise MalformedProblem("is not a file of numpy numbers", where=path, hint=hint) from None
     if not isinstance(samples, np.ndarray) or samples.dtype.kind not in "fiu" or samples.ndim < 1:
         raise MalformedProblem("does not hold one array of real numbers", where=path)
     if samples.ndim == 1 or len(samples) < 1 or samples.size != len(samples) * size:
