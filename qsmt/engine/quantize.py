@@ -18,7 +18,8 @@ from qsmt.interp.batch import layer_values
 from qsmt.ir.network import Network
 from qsmt.problem import InputModel, Region
 
-MAX_SAMPLES_BYTES = 2**30
+MAX_RANGE = 2.0**127
+"""Of the values of a format: their scale is a single."""
 
 
 def quantized_file(path: Path, scheme: AffineScheme, *, calibrate: Path | None, box: str | None) -> bytes:
@@ -95,10 +96,9 @@ def _ends(values: FloatArray) -> Range:
 
 
 def _finite(low: float, high: float) -> Range:
-    if not (isfinite(low) and isfinite(high)):
-        raise MalformedProblem(
-            "a layer's values have no finite range", where="quantize", hint="give a smaller box"
-        )
+    if not (isfinite(low) and isfinite(high)) or high - low > MAX_RANGE:
+        what = "the inputs or a layer's values have no range that single precision holds"
+        raise MalformedProblem(what, where="quantize", hint="give a smaller box, or smaller samples")
     return Fraction(low), Fraction(high)
 
 

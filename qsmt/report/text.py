@@ -53,10 +53,14 @@ def render(report: Report, *, color: bool = False, width: int = 100) -> str:
 
 def _printed(block: RenderableType, *, color: bool, width: int) -> str:
     printed = StringIO()
-    system = "standard" if color else None
-    Console(file=printed, width=width, force_terminal=color, color_system=system, highlight=False).print(
-        block
+    console = Console(
+        file=printed,
+        width=width,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        highlight=False,
     )
+    console.print(block)
     return "\n".join(line.rstrip() for line in printed.getvalue().splitlines()) + "\n"
 
 
