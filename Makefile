@@ -86,7 +86,7 @@ bench-int8: $(STAMP) ## files quantized by onnxruntime: bounds proved, broken an
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.int8 bits
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.litert
 
-bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (25 minutes)
+bench-scaling: $(STAMP) ## CPU seconds of every encoding and solver on networks of growing size (35 minutes)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.scaling --write benchmarks/results/scaling.md
 
 bench-dispatch: $(STAMP) ## how each solver's seconds grow with a query's size: what their order rests on (half an hour)

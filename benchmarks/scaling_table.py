@@ -186,7 +186,7 @@ def main() -> None:
     )
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--limit", type=float, default=1.5, help="seconds of one answer")
-    parser.add_argument("--budget", type=float, default=1500.0, help="seconds of the whole table")
+    parser.add_argument("--budget", type=float, default=3600.0, help="seconds of the whole table")
     parser.add_argument("--only", default="", help="instances whose description contains this")
     parser.add_argument("--more", action="store_true", help="more instances")
     parser.add_argument("--configurations", help="comma-separated, such as milp:highs; default: all")

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from qsmt.dra.analysis import analyze_region
@@ -85,7 +86,7 @@ def check_all(
     for index, problem in enumerate(problems):
         left = options.timeout_s - (time.monotonic() - begun)
         share = max(left / (len(problems) - index), LEAST_S)
-        found = check(problem, replace(options, timeout_s=share), watch)
+        found = check(problem, replace(options, timeout_s=share, checkpoint=_own_file(options, index)), watch)
         if isinstance(found.verdict, Verified):
             trust += found.verdict.trust
         elif isinstance(found.verdict, Falsified):
@@ -97,6 +98,12 @@ def check_all(
     if isinstance(found.verdict, Verified):
         found = replace(found, verdict=Verified(tuple(dict.fromkeys(trust))))
     return index, replace(found, seconds=time.monotonic() - begun)
+
+
+def _own_file(options: Options, index: int) -> Path | None:
+    """Of several problems, each keeps its search in a file of its own: FILE, FILE.1, FILE.2 and so on."""
+    file = options.checkpoint
+    return file.with_name(f"{file.name}.{index}") if file and index else file
 
 
 def analyse(run: Investigation) -> tuple[str, dict[str, Any]]:

@@ -11,11 +11,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import struct
 import time
+import zlib
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from importlib.metadata import version
 from io import BytesIO
+from math import inf
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -33,6 +36,12 @@ from qsmt.facts import Interval
 Array = npt.NDArray[Any]
 
 SCHEMA = "qsmt.checkpoint/1"
+
+DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, EOFError, ArithmeticError, RuntimeError,
+    BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+"""What reading a damaged file can end in; of a zip archive, also kinds of archives that Python does not read."""
 
 
 @dataclass(slots=True)
@@ -82,7 +91,7 @@ class Checkpoint:
             header = json.loads(arrays.pop("header").tobytes())
             self._check(header, search)
             _take_up(search, header, arrays)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        except DAMAGE as error:
             raise MalformedProblem(f"is not a checkpoint ({type(error).__name__})", where=self.path) from None
 
     def _header(self, search: Search) -> dict[str, Any]:
@@ -122,12 +131,30 @@ def _take_up(search: Search, header: dict[str, Any], arrays: dict[str, Array]) -
         for name in Batch.__slots__:
             expected[f"{label}-{name}"] = (len(batch), getattr(search.stuck, name).shape[1])
     for name, shape in expected.items():
-        if arrays[name].shape != shape or arrays[name].dtype != np.float64:
+        if arrays[name].shape != shape or arrays[name].dtype != np.float64 or np.isnan(arrays[name]).any():
             raise ValueError(name)
-    search.run.observe([tuple(map(Fraction, point)) for point in header["witnesses"]])
+    tally = _tally(header["tally"])
+    search.run.observe([_point(found, search) for found in header["witnesses"]])
     search.pool = Pool(opened, arrays["priority"])
     search.stuck, search.closed = stuck, Interval(arrays["lower"], arrays["upper"])
-    search.tally = Tally(**header["tally"])
+    search.tally = tally
+
+
+def _point(found: Any, search: Search) -> tuple[Fraction, ...]:
+    """An input of the region."""
+    point = tuple(map(Fraction, found))
+    if not search.run.problem.region.contains(point):
+        raise ValueError("witnesses")
+    return point
+
+
+def _tally(found: Any) -> Tally:
+    """Counts and measures."""
+    tally = Tally(**found)
+    for value in asdict(tally).values():
+        if type(value) not in (int, float) or not 0 <= value < inf:
+            raise ValueError("tally")
+    return tally
 
 
 def _write(path: Path, content: bytes) -> None:

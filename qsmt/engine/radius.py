@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil, floor
 
 from qsmt.engine.check import CheckResult, check_all
 from qsmt.engine.investigation import Watch
 from qsmt.engine.load import Loaded
 from qsmt.engine.plan import Options
 from qsmt.errors import MalformedProblem
+from qsmt.frontend.problem_file import Ball
 from qsmt.problem import InputModel, Problem, Region
 from qsmt.verdict import Falsified, Verified, Witness, name
 
@@ -46,6 +48,7 @@ class RadiusResult:
     steps: tuple[Step, ...]
     seconds: float
     trust: tuple[str, ...]
+    counts_codes: bool  # or is the radius in the physical units of a file that has them?
 
 
 def radius(
@@ -54,12 +57,25 @@ def radius(
     """Bisect, until the radii that are left to try are closer than `gap` (on a grid: none is left).
 
     Raises:
-        MalformedProblem: the region has no centre.
+        MalformedProblem: the region has no centre, or one that is none of its points.
     """
     if loaded.ball is None:
         hint = "give center and radius; the radius is the largest that is tried"
-        raise MalformedProblem("has no center", where="region", hint=hint)
+        raise MalformedProblem("has no center", where=f"{loaded.sources[0]}, region", hint=hint)
+    _check_centre(
+        loaded.ball, loaded.parts[0].problem.region.model, where=f"{loaded.sources[0]}, region.center"
+    )
     return _Bisection(loaded, options, watch, gap=gap).run()
+
+
+def _check_centre(ball: Ball, model: InputModel, *, where: str) -> None:
+    lower, upper = ball.of(Fraction(0))
+    for i, (low, x, high) in enumerate(zip(lower, ball.middle, upper, strict=True)):
+        if low > high:
+            raise MalformedProblem("lies outside of clip", where=f"{where}[{i}]")
+        if model is InputModel.GRID and x.denominator != 1:
+            what = f"stands for the code {x}, and a grid is made of integers"
+            raise MalformedProblem(what, where=f"{where}[{i}]")
 
 
 class _Bisection:
@@ -89,8 +105,9 @@ class _Bisection:
         broken, witness = self._broken or (None, None)
         seconds = time.monotonic() - self._begun
         return RadiusResult(
-            self._verified, broken, witness, self._most, tuple(self._steps), seconds, tuple(self._trust)
-        )
+            self._verified, broken, witness, self._most, tuple(self._steps), seconds, tuple(self._trust),
+            self._grid and set(self._ball.range) == {1},
+        )  # fmt: skip
 
     def _middle(self) -> Fraction | None:
         low, high = self._verified, self._untried
@@ -124,5 +141,8 @@ class _Bisection:
         self._untried = min(self._untried, Fraction(-(-size // 1)) - 1 if self._grid else size)
 
     def _at(self, problem: Problem, size: Fraction) -> Problem:
-        shown = Region(problem.region.model, *self._ball.of(size))
+        lower, upper = self._ball.of(size)
+        if self._grid:  # the codes inside, where a file's units are not those of codes
+            lower, upper = tuple(map(Fraction, map(ceil, lower))), tuple(map(Fraction, map(floor, upper)))
+        shown = Region(problem.region.model, lower, upper)
         return replace(problem, region=shown.moved(-self._zero))

@@ -217,7 +217,7 @@ class _Tuning:
     watch: Watch
     started: float = field(default_factory=time.monotonic)
     asked: dict[Widths, Choice] = field(default_factory=dict)
-    errors: dict[Widths, float] = field(default_factory=dict)
+    errors: dict[Widths, float | None] = field(default_factory=dict)
 
     @property
     def elapsed_s(self) -> float:
@@ -242,6 +242,8 @@ class _Tuning:
         """The least uniform width that is proved."""
         self.watch.stage("uniform widths")
         for bits in range(LEAST_BITS, MOST_BITS + 1):
+            if self._error(self.tunable.uniform(bits)) is None:
+                continue
             choice = self.ask(self.tunable.uniform(bits))
             if isinstance(choice.verdict, Verified):
                 return choice
@@ -268,31 +270,50 @@ class _Tuning:
         refused: dict[tuple[int, str], Choice] = {}
         while self.remaining_s > 0:
             current = accepted[-1]
-            left = {
-                place: w for place, w in neighbours(current.widths, stride).items() if place not in refused
+            near = neighbours(current.widths, stride)
+            gains = {
+                place: gain
+                for place, lowered in near.items()
+                if place not in refused and (gain := self._gain(current, lowered)) is not None
             }
-            if not left:
+            if not gains:
                 break
-            place = max(left, key=lambda at: self._gain(current, left[at]))
-            choice = self.ask(left[place])
+            place = max(gains, key=gains.__getitem__)
+            choice = self.ask(near[place])
             if isinstance(choice.verdict, Verified):
                 accepted.append(choice)
             else:
                 refused[place] = choice
         return list(refused.values())
 
-    def _gain(self, current: Choice, widths: Widths) -> float:
-        """Bits that are saved per certified error that is added."""
-        added = self._error(widths) - self._error(current.widths)
+    def _gain(self, current: Choice, widths: Widths) -> float | None:
+        """Bits that are saved per certified error that is added; None if there are no such formats."""
+        after, before = self._error(widths), self._error(current.widths)
+        if after is None or before is None:
+            return None
+        added = after - before
         return (current.cost - self.tunable.cost(widths)) / max(added, LEAST_ERROR)
 
-    def _error(self, widths: Widths) -> float:
-        """The largest difference that analysis alone certifies, as a share of its bound."""
+    def _error(self, widths: Widths) -> float | None:
+        """The largest difference that analysis alone certifies, as a share of its bound.
+
+        None if there are no such formats: one signed bit holds nothing above zero that is rounded up.
+        """
         if widths not in self.errors:
-            problem = self.asked[widths].problem if widths in self.asked else self.tunable.with_widths(widths)
-            difference, claim = analyze_region(problem).difference, problem.claim
-            self.errors[widths] = max(
-                max(-float(difference.lower[i]), float(difference.upper[i])) / max(float(b), LEAST_ERROR)
-                for i, b in zip(claim.outputs, claim.bounds, strict=True)
-            )
+            try:
+                problem = (
+                    self.asked[widths].problem if widths in self.asked else self.tunable.with_widths(widths)
+                )
+            except MalformedProblem:
+                self.errors[widths] = None
+            else:
+                self.errors[widths] = _certified_share(problem)
         return self.errors[widths]
+
+
+def _certified_share(problem: Problem) -> float:
+    difference, claim = analyze_region(problem).difference, problem.claim
+    return max(
+        max(-float(difference.lower[i]), float(difference.upper[i])) / max(float(b), LEAST_ERROR)
+        for i, b in zip(claim.outputs, claim.bounds, strict=True)
+    )

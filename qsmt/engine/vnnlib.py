@@ -62,7 +62,7 @@ class Question:
     """A query with its networks: one problem for each box whose cases say anything."""
 
     file: QueryFile
-    networks: tuple[Network, ...]  # in the order of the file
+    networks: tuple[Network, ...]  # in the order of the file; quantized, where that is asked for
     boxes: tuple[BoxCases, ...]
     parts: tuple[Part, ...]
     free: BoxCases | None  # a box with a case that holds everywhere
@@ -90,9 +90,11 @@ def load_question(path: Path, files: Mapping[str, Path], *, bits: int | None = N
     networks = _networks(path, file, files)
     try:
         boxes = box_cases(file)
+        if bits is not None:
+            networks = _in_bits(networks, bits, boxes)
         free = next((box for box in boxes if () in box.cases), None)
         asked = tuple(box for box in boxes if () not in box.cases)
-        parts = _parts(networks, asked, bits=bits) if asked else ()
+        parts = _parts(networks, asked) if asked else ()
         return Question(file, networks, asked, parts, free, _files(file, files))
     except MalformedProblem as error:
         raise MalformedProblem(error.what, where=error.where or path, hint=error.hint) from None
@@ -105,7 +107,7 @@ def answer(question: Question, options: Options, watch: Watch | None = None) -> 
         SoundnessError: two answers contradict each other.
     """
     if question.free is not None:
-        return _solution(question, question.free.lower)
+        return _solution(question, _rounded(question, question.free, question.free.lower))
     if not question.parts:
         return Found(Answer.UNSAT)
     begun = time.monotonic()
@@ -134,15 +136,7 @@ def _read(network: Network, x: Sequence[Fraction]) -> tuple[Fraction, ...]:
 
 
 def _solution(question: Question, x: tuple[Fraction, ...]) -> Found:
-    return Found(Answer.SAT, x, tuple(outputs(network, x) for network in _run(question)))
-
-
-def _run(question: Question) -> tuple[Network, ...]:
-    """The networks that were decided: quantized ones, where a quantization was asked for."""
-    made = [part.quantized for part in question.parts if part.quantized is not None]
-    if len(question.networks) == 1 and made:
-        return (made[0],)
-    return question.networks
+    return Found(Answer.SAT, x, tuple(outputs(network, x) for network in question.networks))
 
 
 def _real_input(question: Question, index: int, x: tuple[Fraction, ...]) -> tuple[Fraction, ...] | None:
@@ -156,18 +150,34 @@ def _real_input(question: Question, index: int, x: tuple[Fraction, ...]) -> tupl
 
 
 def _representable(question: Question, index: int, x: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
-    """The witness of a part moved to numbers of the inputs' declared type, where it still is one; else as it is."""
-    element, box = question.file.networks[0].input.element, question.boxes[index]
-    if element not in ROUND:
-        return x
-    pairs = zip(x, box.lower, box.upper, strict=True)
-    rounded = tuple(_nearest_within(v, (low, high), ROUND[element]) for v, low, high in pairs)
+    """The witness of a part moved to numbers that can be written down, where it still is one; else as it is."""
+    rounded = _rounded(question, question.boxes[index], x)
     problem = question.parts[index].problem
+    if rounded == x:
+        return x
     if problem.region.model is InputModel.GRID:
         same = _read(problem.quantized, rounded) == _read(problem.quantized, x)
         return rounded if same else x
     inside = problem.region.contains(rounded)
     return rounded if inside and violated(problem, replay(problem, [rounded])[0]) is not None else x
+
+
+def _rounded(question: Question, box: BoxCases, x: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+    """Numbers of the inputs' declared type near x, in the box where it has any; of other types, decimals or doubles."""
+    element = question.file.networks[0].input.element
+    kind, exact = ROUND.get(element, np.float64), element not in ROUND
+    return tuple(
+        v if exact and _is_decimal(v) else _nearest_within(v, (low, high), kind)
+        for v, low, high in zip(x, box.lower, box.upper, strict=True)
+    )
+
+
+def _is_decimal(v: Fraction) -> bool:
+    rest = v.denominator
+    for factor in (2, 5):
+        while rest % factor == 0:
+            rest //= factor
+    return rest == 1
 
 
 def _nearest_within(v: Fraction, ends: tuple[Fraction, Fraction], kind: type[np.floating[Any]]) -> Fraction:
@@ -228,15 +238,21 @@ def _check_types(path: Path, declared: Declared, file: Path) -> None:
             raise MalformedProblem(what, where=path, hint="declare what the file has, or real")
 
 
-def _parts(
-    networks: tuple[Network, ...], boxes: tuple[BoxCases, ...], *, bits: int | None
-) -> tuple[Part, ...]:
-    if len(networks) == 1:
-        return _of_one(networks[0], boxes, bits=bits)
-    if bits is not None:
+def _in_bits(networks: tuple[Network, ...], bits: int, boxes: tuple[BoxCases, ...]) -> tuple[Network, ...]:
+    """The only network, in formats for all boxes; of no box there is nothing to ask."""
+    if len(networks) > 1:
         raise MalformedProblem(
             "quantizes the network of a query about one; this one is about two", where="--bits"
         )
+    (network,) = networks
+    if not network.is_real:
+        raise MalformedProblem(f"@{network.name} is quantized already", where="--bits")
+    return (quantized_in_bits(network, bits, _hull(boxes)),) if boxes else networks
+
+
+def _parts(networks: tuple[Network, ...], boxes: tuple[BoxCases, ...]) -> tuple[Part, ...]:
+    if len(networks) == 1:
+        return _of_one(networks[0], boxes)
     first, second = networks
     if not first.is_real and not second.is_real:
         raise MalformedProblem("one of the two networks must be a float network", where="--network")
@@ -246,13 +262,9 @@ def _parts(
     return tuple(_continuous(box, *pair, swapped=swapped) for box in boxes)
 
 
-def _of_one(network: Network, boxes: tuple[BoxCases, ...], *, bits: int | None) -> tuple[Part, ...]:
-    if bits is None and network.is_real:
+def _of_one(network: Network, boxes: tuple[BoxCases, ...]) -> tuple[Part, ...]:
+    if network.is_real:
         return tuple(_continuous(box, network, None, swapped=False) for box in boxes)
-    if bits is not None:
-        if not network.is_real:
-            raise MalformedProblem(f"@{network.name} is quantized already", where="--bits")
-        network = quantized_in_bits(network, bits, _hull(boxes))
     kind = network.input.type.element
     assert isinstance(kind, Format)
     return tuple(_codes(box, network, kind) for box in boxes)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isfinite
+from sys import float_info
 
 import numpy as np
 
@@ -178,10 +179,13 @@ class _Step:
 
     @property
     def reach(self) -> tuple[Fraction, Fraction] | None:
-        """The range as rationals; None where it is not known or not finite."""
+        """The range as rationals; None where it is not known or not finite.
+
+        What outward rounding makes of a zero is one: no format of a neuron that never fires has to hold it.
+        """
         if self.range is None or not all(map(isfinite, self.range)):
             return None
-        low, high = map(Fraction, self.range)
+        low, high = (Fraction(v) if abs(v) >= float_info.min else Fraction(0) for v in self.range)
         return self.limits(low), self.limits(high)
 
 

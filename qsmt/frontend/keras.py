@@ -89,6 +89,9 @@ class _Reader:
         if config["class_name"] != "Sequential":
             self._refuse(f"is a {str(config['class_name'])[:40]} model, not a Sequential one")
         steps = [(str(layer["class_name"]), layer["config"]) for layer in config["config"]["layers"]]
+        for kind, own in steps:
+            if kind == "Flatten" and own.get("data_format") == "channels_first":
+                self._refuse(f"has the layer {own['name']!r} that moves channels first, which is not read")
         steps = [(kind, own) for kind, own in steps if kind not in SILENT]
         for i, (kind, own) in enumerate(steps):
             if kind == "ReLU" and i and steps[i - 1][0] == "Dense" and _is_plain(own):
@@ -137,7 +140,7 @@ class _Reader:
 
 def _is_plain(own: Mapping[str, Any]) -> bool:
     """Is a ReLU layer max(x, 0)?"""
-    return not (own.get("max_value") or own.get("negative_slope") or own.get("threshold"))
+    return own.get("max_value") is None and not (own.get("negative_slope") or own.get("threshold"))
 
 
 def _text(value: Any) -> str:

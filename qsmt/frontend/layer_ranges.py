@@ -4,15 +4,17 @@ A network cut off behind the affine op of a layer has that layer's accumulators 
 every sum. Everything before is as it was, with every wrap and rounding.
 
     no-overflow    the sum lies within the accumulator's declared range
-    no-saturation  what the layer's requantization makes of the sum is no larger than the largest code of its format;
-                   and no smaller than the smallest, unless that is zero: there, clipping is the ReLU itself
+    no-saturation  what the layer's requantization makes of the sum, or of what a ReLU or a clip before it leaves of
+                   the sum, is no larger than the largest code of its format; and no smaller than the smallest,
+                   unless that is zero: there, clipping is the ReLU itself
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import takewhile
 
 from qsmt.arith.fixed import Format
 from qsmt.arith.requantize import Requantization, staircase
@@ -22,7 +24,7 @@ from qsmt.arith.units import each
 from qsmt.errors import MalformedProblem
 from qsmt.frontend.combined import Cases, OutputInequality
 from qsmt.ir.network import Layer, Network, layers
-from qsmt.ir.ops import Affine, Requantize, Value
+from qsmt.ir.ops import Affine, Clamp, Requantize, Value
 from qsmt.ir.types import Accumulator, AccumulatorOverflow, TensorType
 from qsmt.ir.verify import accumulator_range, verify
 
@@ -65,7 +67,9 @@ def no_saturation(network: Network, chosen: tuple[int, ...] | None) -> tuple[Lay
         rules = _rules(network, layer)
         if rules is not None:
             low, high = accumulator_range(layer.affine, *_codes(layer))
-            ends = {rule: list(_saturating(rule, low, high)) for rule in set(rules)}
+            ends = {
+                rule: list(_saturating(_rounded(layer, rule), rule.target, low, high)) for rule in set(rules)
+            }
             found.append(_property(network, index, layer, [ends[rule] for rule in rules]))
         elif chosen is not None:
             raise MalformedProblem(
@@ -106,18 +110,37 @@ def _rules(network: Network, layer: Layer) -> tuple[Requantization, ...] | None:
     if found is not None and any(isinstance(rule.kind, Table | Hull) for rule in found):
         what = f"%{layer.post.name} of @{network.name} is no rounding with one result, so nothing is said of saturation"
         raise MalformedProblem(what)
+    if found is not None and _accumulator(network, layer).overflow is AccumulatorOverflow.WRAP:
+        what = f"%{layer.pre.name} of @{network.name} may wrap around, so nothing is said of what it saturates to"
+        raise MalformedProblem(what, hint='ask for kind = "no-overflow"')
     return found
 
 
-def _saturating(rule: Requantization, low: int, high: int) -> Iterator[tuple[int, int]]:
+def _rounded(layer: Layer, rule: Requantization) -> Callable[[int], int]:
+    """What becomes of a sum up to its rounding; monotone, as the rule is."""
+    before = tuple(takewhile(lambda op: not isinstance(op, Requantize), layer.activation))
+
+    def rounded(acc: int) -> int:
+        for op in before:
+            lower, upper = (op.lower, op.upper) if isinstance(op, Clamp) else (Fraction(0), None)
+            acc = acc if lower is None else max(acc, int(lower))
+            acc = acc if upper is None else min(acc, int(upper))
+        return rule.unbounded(acc)
+
+    return rounded
+
+
+def _saturating(
+    rounded: Callable[[int], int], target: Format, low: int, high: int
+) -> Iterator[tuple[int, int]]:
     """From which sums of [low, high] on, upwards and downwards, the rounded result is outside the format."""
-    least, greatest = rule.target.min, rule.target.max
+    least, greatest = target.min, target.max
 
     def beyond(acc: int) -> int:
-        return int(rule.unbounded(acc) > greatest)
+        return int(rounded(acc) > greatest)
 
     def above(acc: int) -> int:
-        return int(rule.unbounded(acc) >= least)
+        return int(rounded(acc) >= least)
 
     first = staircase(beyond, low, high)
     # out of reach, if there is none: a layer that cannot saturate is proved like any other

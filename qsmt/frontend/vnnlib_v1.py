@@ -31,8 +31,6 @@ _TOKEN = re.compile(r"\s+|;[^\n]*|([()])|([^\s();]+)")
 _NAME = re.compile(r"([XY])_([0-9]{1,7})")
 _SIGNS = {"<=": "<=", ">=": ">=", "<": "<", ">": ">", "=": "=="}
 
-MAX_DEPTH = 200
-
 
 def parse(text: str) -> QueryFile:
     """The query that a 1.0 file states.
@@ -131,8 +129,6 @@ def _nodes(text: str) -> list[Node]:
             stack[-1].append(closed)
         elif found[2]:
             stack[-1].append(found[2])
-        if len(stack) > MAX_DEPTH:
-            raise MalformedProblem("is nested too deeply")
     if len(stack) > 1:
         _unbalanced(text, at)
     return stack[0]

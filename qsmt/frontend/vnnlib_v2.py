@@ -56,10 +56,14 @@ def parse(text: str) -> QueryFile:
         query = vnnlib.parse_query_string(text)
     except vnnlib.VNNLibException as error:
         raise MalformedProblem(f"is no VNN-LIB 2.0 query: {_explained(str(error))}") from None
+    except IndexError:  # of the package's conversion of numbers
+        raise MalformedProblem("is no VNN-LIB 2.0 query: holds a number that is too large") from None
     networks = tuple(map(_network, query.networks))
     if not 1 <= len(networks) <= 2:
         raise MalformedProblem(f"declares {len(networks)} networks; qsmt relates one or two")
     numbers = {network.name: i for i, network in enumerate(networks)}
+    if len(numbers) < len(networks):  # the package does not mind, and tells variables by their network's name
+        raise MalformedProblem(f"declares two networks of the name {networks[0].name}")
     reader = _Reader(networks, numbers)
     return QueryFile(2, networks, tuple(reader.formula(a.expr) for a in query.assertions))
 
@@ -143,6 +147,10 @@ class _Reader:
         is_input = node.name == declared.input.name
         tensor, index = declared.input if is_input else declared.output, 0
         for extent, at in zip(tensor.shape, node.indices, strict=True):
+            if not 0 <= at < extent:  # the package lets negative ones pass
+                raise MalformedProblem(
+                    f"{node.name}{list(node.indices)} is no element of a tensor of shape {list(tensor.shape)}"
+                )
             index = index * extent + at
         return Variable(number, is_input, index, f"{node.name}{list(node.indices)}")
 

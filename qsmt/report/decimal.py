@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
-from math import isinf
+from math import inf, isinf, nextafter
 
 DIGITS = 6
 
@@ -29,24 +29,28 @@ def near(value: Fraction | float) -> str:
 
 def exact(value: Fraction) -> str:
     """An exact number, as a decimal where that is short."""
-    return _whole(value) or near(value)
+    return _spelled(value) or near(value)
+
+
+def at_most(value: Fraction) -> str:
+    """An exact number, as a decimal where that is short, and rounded down elsewhere."""
+    return _spelled(value) or lower(nextafter(float(value), -inf))
+
+
+def at_least(value: Fraction) -> str:
+    """An exact number, as a decimal where that is short, and rounded up elsewhere."""
+    return _spelled(value) or upper(nextafter(float(value), inf))
 
 
 def limit(value: Fraction) -> str:
-    """A claim's bound: the number itself, as a decimal or a ratio where that is short, else rounded up."""
-    short = _whole(value) or str(value)
-    if len(short) <= SHORT:
-        return short
-    rounded = Context(prec=DIGITS, rounding=ROUND_CEILING).divide(
-        Decimal(value.numerator), Decimal(value.denominator)
-    )
-    return f"{rounded.normalize():g}"
+    """A claim's bound: exactly, as a decimal or a ratio, where that is short, and rounded up elsewhere."""
+    ratio = str(value)
+    return _spelled(value) or (ratio if len(ratio) <= SHORT else at_least(value))
 
 
-def _whole(value: Fraction) -> str:
-    """All digits of a number that has few, else nothing."""
+def _spelled(value: Fraction) -> str | None:
     text = format(Decimal(value.numerator) / Decimal(value.denominator), "f")
-    return text if len(text) <= SHORT and Fraction(text) == value else ""
+    return text if len(text) <= SHORT and Fraction(text) == value else None
 
 
 def _short(value: float, rounding: str) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from fractions import Fraction
 from typing import Any
 
 from qsmt.engine.parts import Part
-from qsmt.engine.radius import RadiusResult
-from qsmt.problem import InputModel, Problem
-from qsmt.report.decimal import exact, near
+from qsmt.engine.radius import RadiusResult, Step
+from qsmt.problem import Problem
+from qsmt.report.decimal import at_least, at_most, exact, near
 from qsmt.report.model import number, versions
 
 
@@ -19,23 +18,31 @@ def render(found: RadiusResult, part: Part) -> str:
     if found.verified is None:
         lines = [f"RADIUS  none: not verified at the centre that {claim}"]
     else:
-        size = f"{exact(found.verified)} verified, of {exact(found.most)} at most"
-        lines = [f"RADIUS  {size}{_in_codes(found.verified, part.problem)}: {claim}"]
+        size = f"{at_most(found.verified)} verified, of {exact(found.most)} at most"
+        lines = [f"RADIUS  {size}{_in_codes(found, part.problem)}: {claim}"]
         lines.append(f"  rests on    {', '.join(found.trust)}")
     if found.broken is not None and found.witness is not None:
         shown = ", ".join(near(v) for v in found.witness.input[:12])
         more = ", …" if len(found.witness.input) > 12 else ""
-        lines.append(f"  broken at   {near(found.broken)}, by the input [{shown}{more}], replayed exactly")
+        lines.append(
+            f"  broken at   {at_least(found.broken)}, by the input [{shown}{more}], replayed exactly"
+        )
     lines += ["", "  radius        verdict    seconds"]
-    lines += [f"  {exact(s.radius):<13} {s.verdict:<10} {s.seconds:.2f}" for s in found.steps]
+    lines += [f"  {_tried(s):<13} {s.verdict:<10} {s.seconds:.2f}" for s in found.steps]
     return "\n".join(lines) + "\n"
 
 
-def _in_codes(radius: Fraction, problem: Problem) -> str:
-    """On a grid, what the codes stand for in what the reference reads."""
-    if problem.region.model is not InputModel.GRID:
+def _tried(step: Step) -> str:
+    """A radius, rounded to the side of which the verdict says something."""
+    return (at_most if step.verdict == "verified" else at_least)(step.radius)
+
+
+def _in_codes(found: RadiusResult, problem: Problem) -> str:
+    """Of a radius that counts codes, what these stand for in what the reference reads."""
+    if not found.counts_codes or found.verified is None:
         return ""
-    return f" (codes of {exact(problem.input_scale)}, which is {exact(radius * problem.input_scale)})"
+    unit = problem.input_scale
+    return f" (codes of {exact(unit)}, which is {exact(found.verified * unit)})"
 
 
 def as_json(found: RadiusResult, *, sha256: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -17,9 +18,10 @@ from qsmt.frontend import layer_ranges
 from qsmt.frontend.property_table import AskedRange, PropertyKind
 from qsmt.interp import quantized
 from qsmt.ir.network import Layer, Network, layers
-from qsmt.ir.ops import Requantize
-from qsmt.ir.types import Accumulator
-from qsmt.problem import Problem
+from qsmt.ir.ops import Relu, Requantize
+from qsmt.ir.text import parse
+from qsmt.ir.types import Accumulator, AccumulatorOverflow
+from qsmt.problem import InputModel, Problem, Region
 from qsmt.verdict import Falsified, Verified
 from tests.support.truth import all_points
 
@@ -52,8 +54,15 @@ def in_range(layer: Layer, acc: int) -> bool:
 
 def unsaturated(layer: Layer, acc: int) -> bool:
     rule = next(op.rule for op in layer.activation if isinstance(op, Requantize))
+    if isinstance(layer.activation[0], Relu):
+        acc = max(acc, 0)
     code, target = rule.unbounded(acc), rule.target
     return code <= target.max and (code >= target.min or target.min == 0)
+
+
+def wraps(layer: Layer) -> bool:
+    kind = layer.pre.type.element
+    return isinstance(kind, Accumulator) and kind.overflow is AccumulatorOverflow.WRAP
 
 
 def asked(problem: Problem, kind: PropertyKind) -> tuple[Part, ...]:
@@ -70,7 +79,8 @@ def found(seed: int, kind: PropertyKind) -> list[tuple[bool, bool]]:
     try:
         parts = asked(problem, kind)
     except MalformedProblem:
-        assert not any(isinstance(op, Requantize) for layer in every for op in layer.activation)
+        rounded = [layer for layer in every if any(isinstance(op, Requantize) for op in layer.activation)]
+        assert not rounded or any(wraps(layer) for layer in rounded)
         return []
     pairs = []
     for part in parts:
@@ -122,3 +132,49 @@ def test_what_has_no_range_is_refused() -> None:
         parts_of(AskedRange(PropertyKind.NO_OVERFLOW, (9,)), asking)
     with pytest.raises(MalformedProblem, match="is a float network"):
         parts_of(AskedRange(PropertyKind.NO_OVERFLOW, None), replace(asking, quantized=problem.reference))
+
+
+def doubled(before: str, ops: str, *, bits: int = 8, overflow: str = "exact", bias: int = 0) -> Network:
+    """Twice a code of four bits and a bias, an op before the rounding, and the rounding."""
+    kind = f"acc<i{bits}, scale 1, {overflow}>"
+    middle = f"%r : [1] {kind} = {before} %a {ops}" if before else ""
+    return parse(f"""\
+network @n runtime "ideal" {{
+  const @w : [1, 1] fixed<s4, frac 0> = [2]
+  const @b : [1] fixed<s10, frac 0> = [{bias}]
+  %x : [1] fixed<s4, frac 0> = input
+  %a : [1] {kind} = affine %x, @w, @b
+  {middle}
+  %h : [1] quantized<u4, scale 1, zero 8> = requantize %{"r" if before else "a"} {{shift 0, floor, saturate}}
+}}
+""")
+
+
+@pytest.mark.parametrize(
+    ("before", "ops", "lower", "upper", "holds"),
+    [
+        ("", "", -4, 3, True),
+        ("", "", -5, 3, False),
+        ("", "", -4, 4, False),
+        ("relu", "", -8, 3, True),
+        ("relu", "", -8, 4, False),
+        ("clamp", "{-8, 7}", -8, 7, True),
+        ("clamp", "{-9, 7}", -8, 7, False),
+        ("clamp", "{-8, 8}", -8, 7, False),
+    ],
+)
+def test_what_a_relu_or_a_clip_takes_away_does_not_saturate(
+    before: str, ops: str, lower: int, upper: int, *, holds: bool
+) -> None:
+    network = doubled(before, ops)
+    region = Region(InputModel.GRID, (Fraction(lower),), (Fraction(upper),))
+    (part,) = parts_of(
+        AskedRange(PropertyKind.NO_SATURATION, None), Asking(network, network, region, Fraction(1))
+    )
+    assert isinstance(check(part.problem, OPTIONS).verdict, Verified if holds else Falsified)
+
+
+def test_of_a_sum_that_may_wrap_around_no_saturation_is_refused() -> None:
+    network = doubled("", "", bits=4, overflow="wrap", bias=7)
+    with pytest.raises(MalformedProblem, match="may wrap around"):
+        layer_ranges.no_saturation(network, None)

@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from qsmt.engine.check import CheckResult
+from qsmt.engine.vnnlib import load_question, outputs
 from qsmt.frontend.base import load_network
 from qsmt.interp import reference
 from tests.support.command import qsmt
@@ -92,6 +93,19 @@ def test_an_inequality_that_is_met_exactly_is_met(folder: Path, capsys: Capture)
         assert ran.out.splitlines()[0] == expected
 
 
+@pytest.mark.parametrize("limit", ["-99", "(- Y_0 1)"])
+def test_a_witness_that_is_no_decimal_is_moved_into_the_box(
+    limit: str, folder: Path, capsys: Capture
+) -> None:
+    """An end at a third cannot be written down: the doubles next to it are inside of the box or outside."""
+    text = ONE.replace("(>= X_0 -1) (<= X_0 1)", "(>= (* 3 X_0) 1) (<= (* 3 X_0) 1.00001)").format(
+        limit=limit
+    )
+    ran = qsmt(capsys, "verify", write(folder, text), "--network", "f=reference.qir")
+    found = values(ran.out.splitlines()[1:])
+    assert ran.out.startswith("sat") and 1 <= 3 * found["X_0"] <= F("1.00001")
+
+
 def test_a_quantized_network_is_asked_about_with_bits(folder: Path, capsys: Capture) -> None:
     """With two bits, the network is another one: some limits separate the two."""
     answers = set()
@@ -100,6 +114,20 @@ def test_a_quantized_network_is_asked_about_with_bits(folder: Path, capsys: Capt
         asked = ("verify", path, "--network", "f=reference.qir")
         answers.add((qsmt(capsys, *asked).out.split()[0], qsmt(capsys, *asked, "--bits", 2).out.split()[0]))
     assert answers == {("sat", "sat"), ("sat", "unsat"), ("unsat", "unsat")}
+
+
+@pytest.mark.parametrize("limit", ["-99", "(- Y_0 1)"])
+def test_the_outputs_shown_are_those_of_the_network_that_is_asked_about(
+    limit: str, folder: Path, capsys: Capture
+) -> None:
+    """Also where a case holds whatever the outputs are."""
+    ran = qsmt(
+        capsys, "verify", write(folder, ONE.format(limit=limit)), "--network", "f=reference.qir", "--bits", 2
+    )
+    found = values(ran.out.splitlines()[1:])
+    network = load_question(folder / "query.vnnlib", {"f": folder / "reference.qir"}, bits=2).networks[0]
+    assert not network.is_real
+    assert [F(v) for v in outputs(network, (found["X_0"], found["X_1"]))] == [found["Y_0"], found["Y_1"]]
 
 
 def test_a_quantized_networks_witness_is_a_real_input_of_the_box(folder: Path, capsys: Capture) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from qsmt.engine import branch
 from qsmt.engine.boxes import Batch
 from qsmt.engine.branch import Search
-from qsmt.engine.check import check
+from qsmt.engine.check import check, check_all
 from qsmt.engine.checkpoint import Checkpoint
 from qsmt.engine.costs import Costs
 from qsmt.engine.plan import Options
@@ -83,7 +84,7 @@ def test_another_problem_purpose_or_version_is_refused_in_one_line(tmp_path: Pat
             resumed(with_bound(BASE, WORST), path)
 
 
-def _change(path: Path, key: str, value: str) -> None:
+def _change(path: Path, key: str, value: object) -> None:
     with np.load(path) as found:
         arrays = dict(found)
     header = json.loads(arrays["header"].tobytes()) | {key: value}
@@ -103,6 +104,54 @@ def test_a_damaged_file_is_refused_in_one_line(damage: bytes | None, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+def test_any_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    path, rng = tmp_path / "c", Random(0)
+    before = stopped(with_bound(BASE, WORST), path, steps=2)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        after = started(with_bound(BASE, WORST))
+        try:
+            Checkpoint(path, "check").restore(after)
+        except InputError:
+            refused += 1
+        else:
+            assert after.tally == before.tally and len(after.pool) == len(before.pool)
+    assert 100 < refused < 300
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("witnesses", [["1/0", "0", "0"]]),
+        ("witnesses", [["9", "0", "0"]]),
+        ("witnesses", [["1/2", "0", "0"]]),
+        ("witnesses", [["0"]]),
+        ("tally", {"analysed": "many"}),
+        ("tally", {"closed": float("inf")}),
+        ("tally", {"closed": -1}),
+        ("tally", {"analysed": True}),
+    ],
+)
+def test_what_no_search_writes_is_refused_in_one_line(key: str, value: object, tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    stopped(with_bound(BASE, WORST), path, steps=2)
+    _change(path, key, value)
+    with pytest.raises(InputError, match="not a checkpoint"):
+        resumed(with_bound(BASE, WORST), path)
+
+
+def test_a_bound_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    search = stopped(with_bound(BASE, WORST), path, steps=2)
+    search.closed.lower[0] = np.nan
+    Checkpoint(path, "check").save(search)
+    with pytest.raises(InputError, match="not a checkpoint"):
+        resumed(with_bound(BASE, WORST), path)
+
+
 def test_a_checkpoint_that_has_lost_a_box_proves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +162,20 @@ def test_a_checkpoint_that_has_lost_a_box_proves_nothing(
     Checkpoint(path, "check").save(search)
     with pytest.raises(SoundnessError, match=r"make up|outside the certified"):
         resumed(with_bound(BASE, WORST), path)
+
+
+def test_each_of_several_problems_goes_on_from_its_own_file(tmp_path: Path) -> None:
+    """As the layers of a no-saturation property are: the second does not write over the first."""
+    problems = [with_bound(BASE, WORST), with_bound(BASE, WORST + Fraction(1, 10**6))]
+    options = Options(jobs=1, encoding="none", falsifies=False, checkpoint=tmp_path / "c")
+    for problem, file in zip(problems, ("c", "c.1"), strict=True):
+        stopped(problem, tmp_path / file, steps=3)
+    before = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+    for _ in range(2):
+        _, result = check_all(problems, replace(options, resumes=True))
+        assert isinstance(result.verdict, Verified)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["c", "c.1"]
+    assert (tmp_path / "c").read_bytes() != before[0]
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
+from qsmt.arith.rounding import Rounding
 from qsmt.engine import tune as tuning
 from qsmt.engine.check import CheckResult, check
 from qsmt.engine.load import activation_ranges
 from qsmt.engine.plan import Options
 from qsmt.engine.source import Source
 from qsmt.engine.tune import Tunable, TuneResult, neighbours, tune
+from qsmt.errors import MalformedProblem
 from qsmt.frontend.flags import scheme_of_bits
-from qsmt.frontend.formats import FormatSpec
+from qsmt.frontend.formats import AUTO, FormatSpec
 from qsmt.ir.text import print_network
 from qsmt.problem import Problem
 from qsmt.verdict import Falsified, Verified
@@ -82,6 +84,20 @@ def test_a_check_that_believes_everything_is_noticed(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(tuning, "check", credulous)
     assert untrue(tune(tunable(0), QUICK))
+
+
+@pytest.mark.parametrize("rounding", [Rounding.CEIL, Rounding.AWAY])
+def test_a_width_that_no_format_has_is_no_choice(rounding: Rounding) -> None:
+    """One signed bit holds -1 and 0, and rounded up, what is positive is at least 1 in any unit."""
+    base = tunable(1, bound=Fraction(8))
+    scheme = replace(base.scheme, output=FormatSpec(8, AUTO), rounding=rounding)
+    asked = replace(base, scheme=scheme)
+    bits = tuple(replace(own, activation=1) for own in asked.uniform(2))
+    with pytest.raises(MalformedProblem, match="no format of 1 bits"):
+        asked.with_widths(bits)
+    result = tune(asked, QUICK)
+    assert result.best is not None and result.best.widths[-1].activation == 2
+    assert untrue(result) == [] and all(isinstance(choice.verdict, Falsified) for choice in result.refused)
 
 
 def test_the_cost_counts_weights_biases_and_activations() -> None:

@@ -302,6 +302,18 @@ def test_a_bias_of_zeros_does_not_widen_the_accumulator() -> None:
     assert isinstance(acc, Accumulator) and acc.scale == F(2) ** -8
 
 
+def test_what_outward_rounding_makes_of_zero_is_held_as_zeros_are() -> None:
+    """Of a layer that never fires, analysis certifies the smallest double."""
+    network = one_input([1, 1], [0, 0], [RELU], []).network()
+    kinds = {
+        quantize(network, replace(SCHEME, hidden=auto(8)), ranges=ActivationRanges(((0.0, high), (0.0, 1.0))))
+        .report.layers[0]
+        .activation
+        for high in (0.0, 5e-324, 1e-310)
+    }
+    assert kinds == {Fixed(False, 8, 8)}
+
+
 def test_auto_needs_to_know_the_values() -> None:
     network = one_input([1, 1], [0, 0], [RELU], []).network()
     unbounded = ActivationRanges(((0.0, float("inf")), (0.0, 1.0)))

@@ -136,6 +136,14 @@ BAD: dict[str, tuple[Callable[[Any], None], str]] = {
         lambda f: model(f, LINEAR, layer("ReLU", max_value=6.0), D1),
         "a ReLU in a place",
     ),
+    "a ReLU that is zero": (
+        lambda f: model(f, LINEAR, layer("ReLU", max_value=0.0), D1),
+        "a ReLU in a place",
+    ),
+    "a Flatten that moves channels": (
+        lambda f: model(f, layer("Flatten", data_format="channels_first"), D0, D1),
+        "'flatten' that moves channels first",
+    ),
     "a graph": (lambda f: model(f, D0, D1, kind="Functional"), "is a Functional model, not a Sequential one"),
     "nothing": (lambda f: f.attrs.update(layer_names=[]), "has no Dense layer"),
     "no Keras file": (lambda f: f.attrs.update(other=1), "is not a Keras file, or is cut short"),

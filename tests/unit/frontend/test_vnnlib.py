@@ -94,9 +94,10 @@ def test_nothing_said_of_outputs_is_a_case_that_holds(tmp_path: Path) -> None:
     assert box.cases == ((),)
 
 
-def test_a_gzipped_file(tmp_path: Path) -> None:
-    (tmp_path / "q.vnnlib.gz").write_bytes(gzip.compress((HEAD + BOX).encode()))
-    assert len(read_query(tmp_path / "q.vnnlib.gz").assertions) == 1
+@pytest.mark.parametrize("name", ["q.vnnlib.gz", "Q.VNNLIB.GZ"])
+def test_a_gzipped_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(gzip.compress((HEAD + BOX).encode()))
+    assert len(read_query(tmp_path / name).assertions) == 1
 
 
 def _random_text(rng: Random, depth: int = 0) -> str:
@@ -183,7 +184,18 @@ REFUSED = {
     "an implication": (HEAD + "(assert (=> (<= Y_0 0) (<= Y_1 0)))", "is not made of and, or"),
     "an open parenthesis": (HEAD + "(assert (<= Y_0 0)", "its parentheses do not match"),
     "one parenthesis too many": (HEAD + ")", "its parentheses do not match (line 5)"),
-    "too deep": ("(" * 500, "is nested too deeply"),
+    "too deep": ("(" * 500, "is nested too deeply (line 1)"),
+    "too deep for 2.0": (
+        two("(assert " + "(and " * 10**6 + "(<= Y[0] 0.0)" + ")" * 10**6 + ")"),
+        "is nested too deeply (line 6)",
+    ),
+    "a negative index of an input": (two("(assert (<= X[0,-1] 0.0))"), "X[0, -1] is no element"),
+    "a negative index of an output": (two("(assert (<= Y[-1] 0.0))"), "Y[-1] is no element"),
+    "an index beyond 64 bits": (two(f"(assert (<= Y[{10**20}] 0.0))"), "holds a number that is too large"),
+    "two networks of one name": (
+        two("").replace("declare-network g", "declare-network f"),
+        "declares two networks of the name f",
+    ),
     "too many cases": (
         HEAD + BOX + "(assert (or (<= Y_0 0) (<= Y_1 0)))\n" * 14,
         "make more than 10000 conjunctions",
