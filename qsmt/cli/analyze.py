@@ -43,7 +43,7 @@ def command(
     from qsmt.engine.source import Source, notes
     from qsmt.report.model import Report
 
-    check_writable(output)
+    check_writable(output, read=files)
     chosen = one_of(Mode, mode, flag="--mode")
     if attribute and chosen is not Mode.BEST:
         raise InputError(f"splits what the mode best certifies, not {chosen}", where="--attribute")

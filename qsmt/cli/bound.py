@@ -48,8 +48,8 @@ def command(
     from qsmt.engine.source import Source, notes
     from qsmt.report.model import Report
 
-    check_writable(output)
-    check_checkpoint(checkpoint, resume=resume)
+    check_writable(output, read=files)
+    check_checkpoint(checkpoint, resume=resume, read=files)
     model, allowed = chosen_model(input_model), exact_gap(gap)
     claimed = None if files[0].suffix.lower() == ".toml" else "0"  # what is claimed does not matter
     source = Source(tuple(files), bits, box, claimed, model, runtime)

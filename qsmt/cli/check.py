@@ -53,8 +53,8 @@ def command(
     from qsmt.engine.source import Source, one_each
     from qsmt.verdict import exit_code, worst
 
-    check_writable(output)
-    check_checkpoint(checkpoint, resume=resume)
+    check_writable(output, read=files)
+    check_checkpoint(checkpoint, resume=resume, read=files)
     chosen, model = chosen_format(form, as_json=json), chosen_model(input_model)
     options = Options(
         timeout_s=timeout,

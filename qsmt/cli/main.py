@@ -119,7 +119,12 @@ def run(arguments: list[str]) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    sys.stderr.write(f"qsmt: {' '.join(message.split())}\n")
+    """Say it if anybody listens; the exit code is the same if nobody does, since 1 would be a verdict."""
+    try:
+        sys.stderr.write(f"qsmt: {' '.join(message.split())}\n")
+        sys.stderr.flush()
+    except OSError:
+        mute(sys.stderr)
     return code
 
 

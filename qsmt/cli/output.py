@@ -6,10 +6,10 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from qsmt.errors import InputError
 
@@ -71,9 +71,9 @@ def show(said: str) -> None:
         raise InputError(f"cannot be written to: {error.strerror}", where="stdout") from None
 
 
-def mute() -> None:
-    """What is printed from now on, or is left in a buffer, goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def mute(stream: TextIO | None = None) -> None:
+    """What is written to it (stdout) from now on, or is left in a buffer, goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
 
 
 def fitting(said: str, encoding: str | None) -> str:
@@ -95,23 +95,26 @@ def _width() -> int:
     return min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
 
 
-def check_writable(file: Path | None) -> None:
-    """Say before the work, not after it, that its result could not be kept.
+def check_writable(file: Path | None, *, read: Iterable[Path] = ()) -> None:
+    """Say before the work, not after it, that its result could not be kept, or would replace what is `read`.
 
     Raises:
-        InputError: the file's folder is missing, or the file is a folder.
+        InputError: the file's folder is missing, or the file is a folder or one that is read.
     """
     if file is None:
         return
     if file.is_dir():
         raise InputError("is a folder", where=file, hint="name a file")
-    if not os.access(file.absolute().parent, os.W_OK):
+    folder = file.absolute().parent
+    if file.is_file() and any(source.is_file() and file.samefile(source) for source in read):
+        raise InputError("is read here, and would be replaced", where=file, hint="name another file")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(
             "its folder is missing or read-only", where=file, hint="name a file in a folder you can write to"
         )
 
 
-def check_checkpoint(file: Path | None, *, resume: bool) -> None:
+def check_checkpoint(file: Path | None, *, resume: bool, read: Iterable[Path]) -> None:
     """Say before the work that a checkpoint could not be kept, or that none is named.
 
     Raises:
@@ -119,7 +122,7 @@ def check_checkpoint(file: Path | None, *, resume: bool) -> None:
     """
     if resume and file is None:
         raise InputError("needs a checkpoint", where="--resume", hint="name it with --checkpoint FILE")
-    check_writable(file)
+    check_writable(file, read=read)
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
@@ -131,7 +134,7 @@ def write_whole(file: Path, content: str | bytes) -> None:
         InputError: it cannot be written.
     """
     target = file.resolve()
-    stored = content.encode() if isinstance(content, str) else content
+    stored = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     try:
         if target.exists() and not target.is_file():
             target.write_bytes(stored)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qsmt.cli.arguments import Box
-from qsmt.cli.output import show, write_whole
+from qsmt.cli.output import check_writable, show, write_whole
 
 
 def command(
@@ -40,6 +40,7 @@ def command(
         raise MalformedProblem(f"is {scheme[:40]!r}, not one of {', '.join(schemes())}", where="--scheme")
     if output.suffix.lower() != ".onnx":
         raise MalformedProblem("does not end in .onnx", where="--output")
+    check_writable(output, read=(network,))
     wanted = AffineScheme(power_of_two=scheme != "affine", per_channel=per_channel)
     write_whole(output, quantized_file(network, wanted, calibrate=calibrate, box=box))
     show(f"{output}\n")

@@ -53,7 +53,7 @@ def command(
     from qsmt.engine.radius import radius
     from qsmt.report.radius import as_json, render
 
-    check_writable(output)
+    check_writable(output, read=files)
     allowed = None if gap is None else exact_gap(gap)
     loaded = _load(files, bits, center, most, bound, chosen_model(input_model), runtime)
     options = Options(timeout_s=timeout, jobs=jobs, seed=seed)

@@ -18,7 +18,8 @@ from qsmt.interp.batch import layer_values
 from qsmt.ir.network import Network
 from qsmt.problem import InputModel, Region
 
-MAX_SAMPLES_BYTES = 2**30
+MAX_RANGE = 2.0**127
+"""Of the values of a format: their scale is a single."""
 
 
 def quantized_file(path: Path, scheme: AffineScheme, *, calibrate: Path | None, box: str | None) -> bytes:
@@ -57,8 +58,9 @@ def _samples(path: Path, size: int) -> FloatArray:
         from io import BytesIO
 
         samples = np.load(BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise MalformedProblem(f"is not a file of numpy numbers: {error}", where=path) from None
+    except (ValueError, EOFError, OSError):
+        hint = "write one with numpy.save"
+        raise MalformedProblem("is not a file of numpy numbers", where=path, hint=hint) from None
     if not isinstance(samples, np.ndarray) or samples.dtype.kind not in "fiu" or samples.ndim < 1:
         raise MalformedProblem("does not hold one array of real numbers", where=path)
     if samples.ndim == 1 or len(samples) < 1 or samples.size != len(samples) * size:
@@ -94,10 +96,9 @@ def _ends(values: FloatArray) -> Range:
 
 
 def _finite(low: float, high: float) -> Range:
-    if not (isfinite(low) and isfinite(high)):
-        raise MalformedProblem(
-            "a layer's values have no finite range", where="quantize", hint="give a smaller box"
-        )
+    if not (isfinite(low) and isfinite(high)) or high - low > MAX_RANGE:
+        what = "the inputs or a layer's values have no range that single precision holds"
+        raise MalformedProblem(what, where="quantize", hint="give a smaller box, or smaller samples")
     return Fraction(low), Fraction(high)
 
 

@@ -45,7 +45,8 @@ def reexecute(path: Path) -> Reexecution:
     """
     report = _read(path)
     if report.get("witness") is None:
-        raise MalformedProblem(f"has no witness: its verdict is {report.get('verdict')}", where=path)
+        said = report.get("verdict") or f"that of `qsmt {report.get('command')}`, which gives none"
+        raise MalformedProblem(f"has no witness: its verdict is {said}", where=path)
     try:
         source = Source.of_json(report["source"])
         witness = report["witness"]

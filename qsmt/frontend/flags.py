@@ -106,7 +106,8 @@ def parse_center(text: str) -> tuple[Fraction, ...]:
         except ValueError as error:
             raise MalformedProblem(str(error), where="--center", hint='write "0,0.5" or "0^4"') from None
         if not 1 <= times <= MAX_INPUTS - len(found):
-            raise MalformedProblem(f"repeats {number} no or too many times", where="--center")
+            what = f"repeats {number} no times, or makes more than {MAX_INPUTS} numbers"
+            raise MalformedProblem(what, where="--center", hint='write "0,0.5" or "0^4"')
         found += [value] * times
     return tuple(found)
 

@@ -35,8 +35,10 @@ class _Side:
 
     terms: dict[str, dict[int, Fraction]] = field(default_factory=lambda: {"q": {}, "r": {}})
     constant: Fraction = Fraction(0)
+    size: int = 0
 
     def add(self, factor: Fraction, output: str | None) -> None:
+        self.size += 1
         if output is None:
             self.constant += factor
             return
@@ -115,7 +117,7 @@ def inequality(text: str) -> OutputInequality:
             at = found.end()
         else:
             at = _term(text, at, sides[-1])
-    if len(signs) != 1:
+    if len(signs) != 1 or not all(side.size for side in sides):
         raise ValueError(f"{quoted(text.strip())} is not one inequality, such as q[0] - r[0] <= 0.1")
     return _moved(sides[0], sides[1], signs[0], text)
 

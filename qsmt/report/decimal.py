@@ -8,6 +8,9 @@ from math import inf, isinf, nextafter
 
 DIGITS = 6
 
+SHORT = 12
+"""Characters of a number that is printed in full."""
+
 
 def upper(value: float) -> str:
     """`value` in few digits, rounded up: for the upper end of a bound."""
@@ -39,9 +42,15 @@ def at_least(value: Fraction) -> str:
     return _spelled(value) or upper(nextafter(float(value), inf))
 
 
+def limit(value: Fraction) -> str:
+    """A claim's bound: exactly, as a decimal or a ratio, where that is short, and rounded up elsewhere."""
+    ratio = str(value)
+    return _spelled(value) or (ratio if len(ratio) <= SHORT else at_least(value))
+
+
 def _spelled(value: Fraction) -> str | None:
     text = format(Decimal(value.numerator) / Decimal(value.denominator), "f")
-    return text if len(text) <= 12 and Fraction(text) == value else None
+    return text if len(text) <= SHORT and Fraction(text) == value else None
 
 
 def _short(value: float, rounding: str) -> str:

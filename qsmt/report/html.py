@@ -17,7 +17,7 @@ from qsmt.arith.fixed import Format
 from qsmt.claim import OutputConstraint
 from qsmt.engine.analyze import layer_rows
 from qsmt.report import figures, text
-from qsmt.report.decimal import exact, lower, near, upper
+from qsmt.report.decimal import exact, limit, lower, near, upper
 from qsmt.report.junit import headline
 from qsmt.report.model import Report
 from qsmt.verdict import Falsified, Verified
@@ -130,7 +130,7 @@ def _output(report: Report, number: int) -> tuple[str, str, str, str]:
     found = report.outputs[number]
     certified = f"[{lower(found.certified[0])}, {upper(found.certified[1])}]"
     reached = "" if found.witnessed is None else f"[{', '.join(map(near, found.reached))}]"
-    claim, bound = report.problem.claim, exact(report.problem.claim.of(found.index))
+    claim, bound = report.problem.claim, limit(report.problem.claim.of(found.index))
     if isinstance(claim, OutputConstraint):
         bound = f"{'≤' if claim.is_strict(found.index) else '<'} {bound}"
     return report.name_of(found.index), certified, reached, bound

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qsmt.engine.reexecute import Reexecution
-from qsmt.report.decimal import exact, near
+from qsmt.report.decimal import limit, near
 
 
 def render(found: Reexecution) -> str:
@@ -12,7 +12,7 @@ def render(found: Reexecution) -> str:
     reference, quantized = found.execution.reference[output], found.execution.quantized[output]
     verdict = "CONFIRMED" if found.confirmed else "NOT CONFIRMED"
     return (
-        f"{verdict}  |difference| at output {output} is {near(abs(found.difference))}, the bound {exact(bound)}\n\n"
+        f"{verdict}  |difference| at output {output} is {near(abs(found.difference))}, the bound {limit(bound)}\n\n"
         f"  input       [{', '.join(map(str, found.execution.input))}]\n"
         f"  reference   {reference}\n"
         f"  quantized   {quantized}\n"

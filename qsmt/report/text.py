@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from io import StringIO
 from math import isfinite
 from typing import Any, assert_never
 
@@ -19,7 +20,7 @@ from qsmt.claim import OutputConstraint
 from qsmt.dra.attribution import Attribution, Cause
 from qsmt.engine.investigation import OutputRange
 from qsmt.problem import Problem
-from qsmt.report.decimal import DIGITS, exact, lower, near, upper
+from qsmt.report.decimal import DIGITS, exact, limit, lower, near, upper
 from qsmt.report.model import Report
 from qsmt.verdict import Falsified, Unknown, Verdict, Verified, Witness
 
@@ -51,12 +52,16 @@ def render(report: Report, *, color: bool = False, width: int = 100) -> str:
 
 
 def _printed(block: RenderableType, *, color: bool, width: int) -> str:
+    printed = StringIO()
     console = Console(
-        width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
+        file=printed,
+        width=width,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        highlight=False,
     )
-    with console.capture() as capture:
-        console.print(block)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+    console.print(block)
+    return "\n".join(line.rstrip() for line in printed.getvalue().splitlines()) + "\n"
 
 
 def render_all(reports: Sequence[Report], *, color: bool = False, width: int = 100) -> str:
@@ -120,7 +125,7 @@ def _blocks(report: Report) -> Iterator[RenderableType]:
         yield _indented(_attribution(max(report.attributions, key=lambda found: found.certified)))
     if report.stages:
         yield _indented(_stages(report))
-    yield from (Text(f"  {note}", style="dim", overflow="ignore", no_wrap=True) for note in report.notes)
+    yield from (Padding(Text(note, style="dim"), (0, 0, 0, 2)) for note in report.notes)
     yield Text(f"  problem sha256 {report.problem.sha256[:16]}, {report.seconds:.2f} s", style="dim")
 
 
@@ -152,21 +157,23 @@ def _broken(verdict: Falsified, report: Report) -> str:
     if report.statement is not None:
         return f"it is not so that {report.statement}"
     difference = near(abs(verdict.witness.difference))
-    return f"output {verdict.witness.output} differs by {difference}, the bound is {exact(verdict.bound)}"
+    return f"output {verdict.witness.output} differs by {difference}, the bound is {limit(verdict.bound)}"
 
 
 def _claim(report: Report) -> str:
     if report.statement is not None:
         return report.statement
     bounds = set(report.problem.claim.bounds)
-    limit = exact(bounds.pop()) if len(bounds) == 1 else "its bound"
-    return f"|quantized − reference| ≤ {limit}"
+    allowed = limit(bounds.pop()) if len(bounds) == 1 else "its bound"
+    return f"|quantized − reference| ≤ {allowed}"
 
 
 def _inputs(problem: Problem) -> str:
     points = problem.region.points
     if points is None:
         return "input of the box"
+    if points == 1:
+        return "input of the region, which is one"
     return (
         f"one of the {points:,} inputs"
         if points < 10**12
@@ -233,7 +240,7 @@ def _outputs(report: Report) -> Table:
             report.name_of(found.index),
             _certified(found, bound if asked else None),
             reached,
-            (f"{sign} {exact(bound)}" if case else exact(bound)) if asked else _gap(found),
+            (f"{sign} {limit(bound)}" if case else limit(bound)) if asked else _gap(found),
         )
     if len(report.outputs) > SHOWN:
         table.add_row("…", f"{len(report.outputs)} {'cases' if case else 'outputs'} in all", "", "")
@@ -255,8 +262,8 @@ def _certified(found: OutputRange, bound: Fraction | None) -> str:
     low, high = found.certified
     if bound is None:
         return f"[{lower(low)}, {upper(high)}]"
-    below = f"-{exact(bound)}" if bound and low == -float_up(bound) else lower(low)
-    return f"[{below}, {exact(bound) if high == float_up(bound) else upper(high)}]"
+    below = f"-{limit(bound)}" if bound and low == -float_up(bound) else lower(low)
+    return f"[{below}, {limit(bound) if high == float_up(bound) else upper(high)}]"
 
 
 def _layers(layers: tuple[Mapping[str, Any], ...]) -> Table:

@@ -261,3 +261,34 @@ def wait_for_a_child_of(pid: int) -> None:
     while children.exists() and not children.read_text().strip() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1.0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_no_stream_that_takes_nothing_makes_an_error_look_like_a_verdict(holds: Path) -> None:
+    program = "from qsmt.cli.main import main; main()"
+    for arguments, expected in ((("check", "missing.toml"), 2), (("check", str(holds)), 2)):
+        command = [sys.executable, "-u", "-c", program, *arguments]
+        with Path("/dev/full").open("w") as full:
+            assert subprocess.run(command, stdout=full, stderr=full, check=False).returncode == expected
+
+
+@pytest.mark.parametrize("flag", ["-o", "--checkpoint"])
+def test_what_is_read_is_not_replaced(flag: str, holds: Path, capsys: Capture) -> None:
+    before = holds.read_bytes()
+    ran = qsmt(capsys, "check", holds, flag, holds)
+    assert (ran.code, ran.out) == (2, "")
+    assert "is read here, and would be replaced" in ran.err
+    assert holds.read_bytes() == before
+
+
+def test_a_report_below_a_file_is_refused_before_the_work(holds: Path, capsys: Capture) -> None:
+    ran = qsmt(capsys, "check", holds, "-o", holds / "report.json")
+    assert (ran.code, ran.out) == (2, "")
+    assert "its folder is missing" in ran.err
+
+
+def test_a_file_name_that_is_no_text_is_reported_and_replayed(fails: Path, capsys: Capture) -> None:
+    odd, report = fails.with_name("b\udcff.toml"), fails.with_name("report.json")
+    fails.rename(odd)
+    assert qsmt(capsys, "check", odd, "-o", report).code == 1
+    assert qsmt(capsys, "replay", report).code == 0

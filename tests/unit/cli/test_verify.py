@@ -468,7 +468,10 @@ def test_radius_from_flags(folder: Path, capsys: Capture) -> None:
         ((), "--radius: is needed with a network file"),
         (("--radius", "0"), "--radius: is not positive"),
         (("--radius", "x"), "--radius: 'x' is not a decimal"),
-        (("--radius", "1", "--center", "0^0"), "--center: repeats 0 no or too many times"),
+        (
+            ("--radius", "1", "--center", "0^0"),
+            "--center: repeats 0 no times, or makes more than 1048576 numbers",
+        ),
         (("--radius", "1", "--center", "0,y"), "--center: 'y' is not a decimal"),
         (("--radius", "1", "--center", "0^3"), "has 4 inputs, the region 3"),
     ],

@@ -135,6 +135,10 @@ REFUSED = {
         lambda f: {"calibrate": _saved(f, np.full((2, 6), np.nan)), "box": None},
         "not finite",
     ),
+    "samples beyond single precision": (
+        lambda f: {"calibrate": _saved(f, np.full((2, 6), 1e300)), "box": None},
+        "no range that single precision holds",
+    ),
     "samples of objects": (
         lambda f: {"calibrate": _saved(f, np.array([[None] * 6])), "box": None},
         "is not a file of numpy numbers",

@@ -46,6 +46,8 @@ def test_several() -> None:
     [
         ("q[0]", "is not one inequality"),
         ("", "is not one inequality"),
+        ("q[0] <=", "is not one inequality"),
+        ("< q[0]", "is not one inequality"),
         ("1 < q[0] < 2", "is not one inequality"),
         ("q[0] = 2", "'= 2' is not an output like q[0], nor a number"),
         ("q[0] q[1] > 2", "is not linear"),

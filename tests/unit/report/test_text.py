@@ -40,6 +40,34 @@ def test_printed_bounds_are_rounded_outward(value: float) -> None:
     assert Fraction(decimal.lower(value)) <= Fraction(value) <= Fraction(decimal.upper(value))
 
 
+@pytest.mark.parametrize(
+    ("bound", "printed"),
+    [
+        ("0.05", "0.05"),
+        ("1/3", "1/3"),
+        ("1/123456789123", "8.10001e-12"),
+        ("1e-400", "4.94066e-324"),
+        ("0", "0"),
+    ],
+)
+def test_a_printed_claim_is_never_a_stronger_one(bound: str, printed: str) -> None:
+    assert decimal.limit(Fraction(bound)) == printed
+    assert Fraction(printed) >= Fraction(bound)
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_a_note_is_printed_to_its_end_whatever_the_width(width: int) -> None:
+    note = " ".join(f"word{i}" for i in range(40))
+    made = Report.of_check(
+        CheckResult(PROBLEM, Verified(("dra",)), (OutputRange(0, (0, 0), None),), (), 0.5),
+        source={},
+        notes=(note,),
+    )
+    said = text.render(made, width=width)
+    assert note.split() == [word for word in said.split() if word.startswith("word")]
+    assert max(map(len, said.splitlines())) <= width
+
+
 def test_a_verified_report_begins_with_the_verdict_and_explains_each_label() -> None:
     said = text.render(decided(Verified(("dra", "smt:z3", "milp:highs"))))
     assert said.startswith("VERIFIED")
