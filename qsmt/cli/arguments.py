@@ -29,7 +29,7 @@ Model: TypeAlias = Annotated[
     typer.Option(
         metavar="grid|continuous",
         help="Inputs are the codes in the box, or all its reals.",
-        show_default="grid",
+        show_default="grid; for two float networks, continuous",
     ),
 ]
 Runtime: TypeAlias = Annotated[

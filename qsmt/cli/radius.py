@@ -100,6 +100,6 @@ def _load(
         radius=radius or "",
         bound=bound or "",
         bits=bits,
-        model=model or InputModel.GRID,
+        model=model,
         runtime=runtime,
     )

@@ -172,10 +172,14 @@ def problem_from_flags(
     box: str,
     bound: str,
     bits: int | None = None,
-    model: InputModel = InputModel.GRID,
+    model: InputModel | None = None,
     runtime: str | None = None,
+    flag: str = "--box",
 ) -> Loaded:
     """The problem that flags state: `reference` against itself in `bits` bits, or against `quantized`.
+
+    Without a `model`, the inputs are those that the second network reads: codes, or of a float network all reals.
+    `flag` is what has one number or interval per input.
 
     Raises:
         InputError: one line with the flag, or the network file, and what is wrong there.
@@ -184,11 +188,12 @@ def problem_from_flags(
     _check_flags(quantized, bits=bits, runtime=runtime)
     chosen = None if runtime is None else Runtime(runtime)
     first, second = _networks(reference, quantized or reference, chosen)
-    _check_inputs((first, second), len(reals.lower), where="--box")
+    _check_inputs((first, second), len(reals.lower), where=flag)
     if bits is not None:
-        other = _of_bits(second, bits, box=reals, model=model)
+        other = _of_bits(second, bits, box=reals, model=model or InputModel.GRID)
     else:
-        other = _of_file(second, box=reals, model=model, runtime=runtime)
+        _check_order(first, second, where=quantized)
+        other = _of_file(second, box=reals, model=model or _natural(second), runtime=runtime)
     first = _aligned(first, other.network)
     claim = _claim(first, bounds)
     problem = Problem(first, other.network, other.region, other.input_scale, claim)
@@ -203,7 +208,7 @@ def ball_from_flags(
     radius: str,
     bound: str,
     bits: int | None = None,
-    model: InputModel = InputModel.GRID,
+    model: InputModel | None = None,
     runtime: str | None = None,
 ) -> Loaded:
     """The same around a centre. On a grid it is the code nearest to it, and the radius counts codes.
@@ -214,15 +219,15 @@ def ball_from_flags(
     middle, most = parse_center(center), parse_radius(radius)
     box = ",".join(f"[{v - most},{v + most}]" for v in middle)
     loaded = problem_from_flags(
-        reference, quantized, box=box, bound=bound, bits=bits, model=model, runtime=runtime
+        reference, quantized, box=box, bound=bound, bits=bits, model=model, runtime=runtime, flag="--center"
     )
     part, clip = loaded.parts[0], None
-    kind = part.problem.quantized.input.type.element
-    if model is InputModel.GRID and isinstance(kind, Format):
+    kind, chosen = part.problem.quantized.input.type.element, part.problem.region.model
+    if chosen is InputModel.GRID and isinstance(kind, Format):
         middle = tuple(Fraction(min(max(round(v / kind.scale), kind.min), kind.max)) for v in middle)
         most, clip = Fraction(int(most / kind.scale)), (Fraction(kind.min), Fraction(kind.max))
     ball = Ball(middle, most, clip, (Fraction(0),) * len(middle), (Fraction(1),) * len(middle))
-    region = Region(model, *ball.of(most))
+    region = Region(chosen, *ball.of(most))
     return replace(loaded, parts=(replace(part, problem=replace(part.problem, region=region)),), ball=ball)
 
 
@@ -257,6 +262,17 @@ def quantized_in_bits(network: Network, bits: int, box: Box) -> Network:
         MalformedProblem: that is no width, or a format cannot hold the network.
     """
     return _of_bits(network, bits, box=box, model=InputModel.CONTINUOUS).network
+
+
+def _check_order(first: Network, second: Network, *, where: Path | None) -> None:
+    if second.is_real and not first.is_real:
+        what = f"@{second.name} is a float network, and @{first.name} before it is quantized"
+        raise MalformedProblem(what, where=where, hint="give the float network first")
+
+
+def _natural(network: Network) -> InputModel:
+    """What a network reads: codes, or reals."""
+    return InputModel.GRID if isinstance(network.input.type.element, Format) else InputModel.CONTINUOUS
 
 
 def _of_file(network: Network, *, box: Box, model: InputModel, runtime: str | None) -> _OtherSide:

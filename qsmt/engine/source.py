@@ -58,7 +58,7 @@ class Source:
             box=self.box or "",
             bound=self.bound or "",
             bits=self.bits,
-            model=self.input_model or InputModel.GRID,
+            model=self.input_model,
             runtime=self.runtime,
         )
 

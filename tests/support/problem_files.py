@@ -363,7 +363,14 @@ MALFORMED_FLAGS: dict[str, tuple[tuple[str, ...], str]] = {
         "--runtime: names whose",
     ),
     "unknown runtime": (_two("q.onnx", "--runtime", "abacus"), "--runtime: is 'abacus', not one of"),
-    "a grid of two float networks": (_two("linear.qir"), "--input-model: two float networks have no grid"),
+    "a grid of two float networks": (
+        _two("linear.qir", "--input-model", "grid"),
+        "--input-model: two float networks have no grid",
+    ),
+    "the float network second": (
+        ("quantized.qir", "reference.qir", *_flags(bits=None)),
+        "reference.qir: @float is a float network, and @float_fixed_point before",
+    ),
     "another number of inputs": (_two("wide.qir"), "has 3 inputs, the region 2"),
     "another number of layers": (
         _two("long.qir", "--input-model", "continuous"),

@@ -61,7 +61,7 @@ def from_words(words: Sequence[str]) -> Loaded:
     parser.add_argument("--box", required=True)
     parser.add_argument("--bound", required=True)
     parser.add_argument("--runtime")
-    parser.add_argument("--input-model", type=InputModel, default=InputModel.GRID, dest="model")
+    parser.add_argument("--input-model", type=InputModel, dest="model")
     flags = vars(parser.parse_intermixed_args(attached(words)))
     return problem_from_flags(*flags.pop("networks"), **flags)
 
@@ -203,6 +203,14 @@ def test_bits_and_a_box(folder: Path) -> None:
     assert isinstance(hidden, Fixed) and (hidden.signed, hidden.bits) == (False, 8)
     assert report.layers[0].bias.bits == 16
     assert loaded.sources == (Path("reference.qir"),)
+
+
+def test_without_an_input_model_inputs_are_what_the_second_network_reads(folder: Path) -> None:
+    box = ("--box", "[-1,1]^2", "--bound", "0.05")
+    second = {"quantized.qir": InputModel.GRID, "linear.qir": InputModel.CONTINUOUS}
+    for name, model in second.items():
+        words = [str(folder / "reference.qir"), str(folder / name), *box]
+        assert from_words(words).problem.region.model is model
 
 
 def test_a_continuous_box_is_read_as_it_is(folder: Path) -> None:
