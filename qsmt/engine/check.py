@@ -14,7 +14,7 @@ Whatever claims a violation is executed exactly before it becomes a verdict.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,9 @@ from qsmt.verdict import Falsified, Verdict, Verified
 
 LEAST_S = 0.001
 """Each of several problems gets this much time."""
+
+FIRST_LOOK = 0.05
+"""Of its share of the time, each of several problems gets this much before any gets the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +78,36 @@ def check_all(
 ) -> tuple[int, CheckResult]:
     """Decide whether the claims of all problems hold: which problem decides that, and its result.
 
-    That is the first that is falsified, or else the first that stays unknown, or else the last. The time is for
-    all of them, and what a proof rests on is named for all of them.
+    That is the first that is found falsified, or else the first that stays unknown, or else the last. The time is
+    for all of them, and what a proof rests on is named for all of them. They are looked at quickly before any
+    is given its whole share, so that a hard one does not keep an easy violation of another waiting.
 
     Raises:
         BackendError, SoundnessError: as `check`.
     """
     options, begun = options or Options(), time.monotonic()
-    trust, unknown = list[str](), None
-    for index, problem in enumerate(problems):
-        left = options.timeout_s - (time.monotonic() - begun)
-        share = max(left / (len(problems) - index), LEAST_S)
-        found = check(problem, replace(options, timeout_s=share, checkpoint=_own_file(options, index)), watch)
-        if isinstance(found.verdict, Verified):
-            trust += found.verdict.trust
-        elif isinstance(found.verdict, Falsified):
-            unknown = None
-            break
-        else:
-            unknown = unknown or (index, found)
-    index, found = unknown or (index, found)
-    if isinstance(found.verdict, Verified):
-        found = replace(found, verdict=Verified(tuple(dict.fromkeys(trust))))
-    return index, replace(found, seconds=time.monotonic() - begun)
+    found, undecided = dict[int, CheckResult](), list(range(len(problems)))
+    once = len(problems) == 1 or options.checkpoint is not None  # a file holds one search, which goes on
+    for look in (1.0,) if once else (FIRST_LOOK, 1.0):
+        for number, index in enumerate(undecided):
+            left = options.timeout_s - (time.monotonic() - begun)
+            share = max(look * left / (len(undecided) - number), LEAST_S)
+            limits = replace(options, timeout_s=share, checkpoint=_own_file(options, index))
+            found[index] = check(problems[index], limits, watch)
+            if isinstance(found[index].verdict, Falsified):
+                return index, replace(found[index], seconds=time.monotonic() - begun)
+        undecided = [index for index in undecided if not isinstance(found[index].verdict, Verified)]
+    seconds = time.monotonic() - begun
+    if undecided:
+        return undecided[0], replace(found[undecided[0]], seconds=seconds)
+    last = len(problems) - 1
+    return last, replace(found[last], verdict=_together(found.values()), seconds=seconds)
+
+
+def _together(found: Iterable[CheckResult]) -> Verified:
+    """All are proved: what that rests on, each once."""
+    verdicts = [result.verdict for result in found if isinstance(result.verdict, Verified)]
+    return Verified(tuple(dict.fromkeys(part for verdict in verdicts for part in verdict.trust)))
 
 
 def _own_file(options: Options, index: int) -> Path | None:
