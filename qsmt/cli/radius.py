@@ -77,7 +77,6 @@ def _load(
     runtime: str | None,
 ) -> Loaded:
     from qsmt.engine.load import ball_from_flags, load_problem
-    from qsmt.problem import InputModel
 
     flags = {"--center": center, "--radius": radius, "--bound": bound}
     if files[0].suffix.lower() == ".toml":
