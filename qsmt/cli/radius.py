@@ -44,7 +44,7 @@ def command(
     """Find the largest radius at which the claim is verified.
 
     Bisects between the centre and the radius of the problem file; or of the flags, for a network with --bits, or two
-    networks. On a grid, a radius counts codes.
+    networks. On a grid, a radius counts codes. ^C ends it with what is known by then.
 
     Exit codes: 0 a radius is verified, 1 the centre breaks the claim, 2 bad input, 3 unknown, 4 soundness alarm.
     """

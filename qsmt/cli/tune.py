@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,8 @@ def command(
     """Find the fewest bits per layer that are proved to meet the bound.
 
     Takes bits away from weights, biases and activations, layer by layer, as long as the claim is proved. The formats of
-    the input and the rounding stay as they are. What is written can be checked again with `qsmt check`.
+    the input and the rounding stay as they are. What is written can be checked again with `qsmt check`. ^C ends it with
+    what is proved by then.
 
     Exit codes: 0 found, 2 bad input, 3 no uniform width was proved, 4 soundness alarm.
     """
@@ -72,5 +74,11 @@ def command(
 
 def _check_new(folder: Path | None) -> None:
     """Say before the work, not after it, that its result could not be kept."""
-    if folder is not None and folder.exists():
+    if folder is None:
+        return
+    if folder.exists():
         raise InputError("is there already", where=folder, hint="name a new folder")
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        hint = "name a new folder where you can write"
+        raise InputError(f"cannot be made in {above}", where=folder, hint=hint)

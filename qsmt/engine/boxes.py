@@ -83,6 +83,11 @@ def whole(region: Region, outputs: int) -> Batch:
     return Batch(root.lower, root.upper, root.upper - root.lower, -unknown, unknown)
 
 
+def counted(boxes: int) -> str:
+    """So many boxes, in words."""
+    return f"{boxes:,} {'box' if boxes == 1 else 'boxes'}"
+
+
 def searchable(region: Region) -> bool:
     """Can the region be cut into boxes whose ends are doubles, and is there anything to cut?"""
     ends = list(zip(region.lower, region.upper, strict=True))

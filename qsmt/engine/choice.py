@@ -30,7 +30,7 @@ def validate(options: Options) -> None:
         BackendError: saying what is missing.
     """
     named = [] if options.encoding in (AUTO, NONE) else [load(options.encoding)]
-    candidates = named or list(encodings().values() if options.backend else ())
+    candidates = named or list(encodings().values() if options.backend is not None else ())
     refusals: list[str] = []
     usable = [candidate for encoding in candidates for candidate in _usable(encoding, options, refusals)]
     if candidates and not usable:
@@ -67,7 +67,7 @@ def _usable(encoding: Encoding, options: Options, refusals: list[str]) -> list[B
             refusals.append(f"{candidate.name}: {missing}")
         else:
             usable.append(candidate)
-    if options.backend and options.backend not in [b.name for b in encoding.backends()]:
+    if options.backend is not None and options.backend not in [b.name for b in encoding.backends()]:
         known = ", ".join(b.name for b in encoding.backends())
         refusals.append(f"encoding {encoding.name} has no backend {options.backend!r}; it has {known}")
     return usable

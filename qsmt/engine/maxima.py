@@ -19,6 +19,7 @@ import numpy as np
 
 from qsmt.arith.outward import float_up
 from qsmt.encoding import Objective, Optimizing, Query, Reach, reach
+from qsmt.engine.boxes import counted
 from qsmt.engine.choice import Choice, choices
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import Trust
@@ -68,7 +69,7 @@ class Maxima:
                 ends[side][output] = max(closed, *map(_upward, found))
         run.certify(-ends[-1], ends[1], tuple(self.trust))
         labels = list(self.trust)
-        summary = f"maximised {self.asked} times over {len(run.residual)} open boxes"
+        summary = f"maximised {self.asked} times over {counted(len(run.residual))} left open"
         summary += f"; rests on {', '.join(labels)} as well" if labels else ", which proved nothing more"
         return "; ".join([summary, *self.reasons]), {"asked": self.asked, "trust": labels}
 

@@ -39,7 +39,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class RadiusResult:
-    """`verified` None: not even the centre. `broken`: the least radius known to break the claim, with its witness."""
+    """`verified` None: not even the centre. `broken`: the least radius known to break the claim, with its witness.
+
+    `reason` says why it ended early, and a larger radius may hold: time was up, or a KeyboardInterrupt came.
+    """
 
     verified: Fraction | None
     broken: Fraction | None
@@ -48,6 +51,7 @@ class RadiusResult:
     steps: tuple[Step, ...]
     seconds: float
     trust: tuple[str, ...]
+    reason: str | None
     counts_codes: bool  # or is the radius in the physical units of a file that has them?
 
 
@@ -58,6 +62,7 @@ def radius(
 
     Raises:
         MalformedProblem: the region has no centre, or one that is none of its points.
+        KeyboardInterrupt: before the first radius was decided; after it, what is known is returned.
     """
     if loaded.ball is None:
         hint = "give center and radius; the radius is the largest that is tried"
@@ -94,30 +99,49 @@ class _Bisection:
         self._verified: Fraction | None = None
         self._untried = most  # nothing above is left to try
         self._broken: tuple[Fraction, Witness] | None = None
+        self._reason: str | None = None
 
     def run(self) -> RadiusResult:
-        """All steps: the largest radius, the centre, then halves of what is between."""
+        """All steps, or those before an interrupt."""
+        try:
+            self._bisect()
+        except KeyboardInterrupt:
+            if not self._steps:
+                raise
+            self._reason = "interrupted"
+        return self._result()
+
+    def _bisect(self) -> None:
+        """The largest radius, the centre, then halves of what is between."""
         for first in dict.fromkeys((self._most, Fraction(0))):
             if self._verified is None:
                 self._try(first)
         while self._verified is not None and (middle := self._middle()) is not None:
             self._try(middle)
+
+    def _result(self) -> RadiusResult:
         broken, witness = self._broken or (None, None)
-        seconds = time.monotonic() - self._begun
         return RadiusResult(
-            self._verified, broken, witness, self._most, tuple(self._steps), seconds, tuple(self._trust),
-            self._grid and set(self._ball.range) == {1},
-        )  # fmt: skip
+            verified=self._verified,
+            broken=broken,
+            witness=witness,
+            most=self._most,
+            steps=tuple(self._steps),
+            seconds=time.monotonic() - self._begun,
+            trust=tuple(self._trust),
+            reason=self._reason,
+            counts_codes=self._grid and set(self._ball.range) == {1},
+        )
 
     def _middle(self) -> Fraction | None:
         low, high = self._verified, self._untried
         assert low is not None
-        late = time.monotonic() - self._begun > self._options.timeout_s or len(self._steps) > STEPS
-        if low >= high or late:
+        if low >= high or (not self._grid and high - low <= self._gap):
             return None
-        if self._grid:
-            return Fraction(-(-(int(low) + int(high)) // 2))
-        return (low + high) / 2 if high - low > self._gap else None
+        if time.monotonic() - self._begun > self._options.timeout_s or len(self._steps) > STEPS:
+            self._reason = "time was up"
+            return None
+        return Fraction(-(-(int(low) + int(high)) // 2)) if self._grid else (low + high) / 2
 
     def _try(self, size: Fraction) -> None:
         left = self._options.timeout_s - (time.monotonic() - self._begun)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from qsmt.arith.outward import float_down, float_up
-from qsmt.engine.boxes import searchable
+from qsmt.engine.boxes import counted, searchable
 from qsmt.engine.branch import Search
 from qsmt.engine.checkpoint import Checkpoint
 from qsmt.engine.costs import seconds_per_point
@@ -96,7 +96,7 @@ def conclude(run: Investigation, found: Search) -> None:
             f"every box is closed, but the difference is certified only in {found.certified}"
         )
     else:
-        run.reasons.append(f"the search left {found.open_boxes:,} boxes open")
+        run.reasons.append(f"the search left {counted(found.open_boxes)} open")
         run.residual = found.residual(MAX_PARTS)
 
 
@@ -132,9 +132,9 @@ def run_one_point(run: Investigation) -> tuple[str, dict[str, Any]]:
 def said(found: Search) -> str:
     """What the search did, for people."""
     tally = found.tally
-    parts = [f"analysed {tally.analysed:,} boxes"] * bool(tally.analysed)
+    parts = [f"analysed {counted(tally.analysed)}"] * bool(tally.analysed)
     parts += [f"ran {tally.enumerated:,} grid points"] * bool(tally.enumerated)
-    parts += [f"left {found.open_boxes:,} boxes open"] * bool(found.open_boxes)
+    parts += [f"left {counted(found.open_boxes)} open"] * bool(found.open_boxes)
     return ", ".join(parts) or "looked at nothing"
 
 
@@ -149,7 +149,7 @@ def _tell(run: Investigation, found: Search, seconds: float) -> None:
     certified = max(_furthest(run, o.certified) for o in run.outputs)
     witnessed = max((_furthest(run, o.reached) for o in run.outputs), default=0.0)
     reached = f"certified {certified:.6g}, witnessed {witnessed:.6g}, {pace:,.0f} boxes/s"
-    note = f"% of the region closed, {found.open_boxes:,} boxes open, {reached}"
+    note = f"% of the region closed, {counted(found.open_boxes)} open, {reached}"
     run.watch.progress(100 * found.closed_share, 100, note)
 
 

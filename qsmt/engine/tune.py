@@ -154,7 +154,8 @@ class Choice:
 class TuneResult:
     """Every choice that was proved, in order, up to the cheapest; and what stands against each cheaper neighbour.
 
-    `uniform` is the least uniform width that was proved. Both are None if none was; `reason` says why it ended early.
+    `uniform` is the least uniform width that was proved. Both are None if none was; `reason` says why it ended early,
+    time or a KeyboardInterrupt.
     """
 
     tunable: Tunable
@@ -175,6 +176,8 @@ def tune(
 ) -> TuneResult:
     """The cheapest widths that are found to be provable, within the options' time limit and `each_s` per choice.
 
+    A KeyboardInterrupt ends it as the time limit does, once a uniform width is proved.
+
     Raises:
         SoundnessError: two answers contradict each other.
     """
@@ -183,16 +186,21 @@ def tune(
     if uniform is None:
         why = "time was up" if run.remaining_s <= 0 else f"no uniform width up to {MOST_BITS} bits was proved"
         return TuneResult(tunable, None, (), (), len(run.asked), run.elapsed_s, why)
-    found: list[tuple[list[Choice], list[Choice]]] = []
-    for more in range(STARTS):
-        start = run.ask(tunable.uniform(uniform.widths[0].weights + more))
-        if isinstance(start.verdict, Verified) and (run.remaining_s > 0 or not found):
-            run.watch.stage(f"from {start.widths[0].weights} bits down")
-            found.append(run.descended(start))
-    accepted, refused = min(found, key=lambda pair: pair[0][-1].cost)
-    reason = "time was up" if run.remaining_s <= 0 else None
+    found, reason = [_Descent([uniform])], None
+    try:
+        run.descend(found[0])
+        for more in range(1, STARTS):
+            start = run.ask(tunable.uniform(uniform.widths[0].weights + more))
+            if isinstance(start.verdict, Verified) and run.remaining_s > 0:
+                found.append(_Descent([start]))
+                run.descend(found[-1])
+    except KeyboardInterrupt:
+        reason = "interrupted"
+    if reason is None and run.remaining_s <= 0:
+        reason = "time was up"
+    best = min(found, key=lambda descent: descent.accepted[-1].cost)
     return TuneResult(
-        tunable, uniform, tuple(accepted), tuple(refused), len(run.asked), run.elapsed_s, reason
+        tunable, uniform, tuple(best.accepted), tuple(best.refused), len(run.asked), run.elapsed_s, reason
     )
 
 
@@ -205,6 +213,14 @@ def neighbours(widths: Widths, stride: int = 1) -> dict[tuple[int, str], Widths]
             if lowered is not None:
                 found[i, knob] = (*widths[:i], lowered, *widths[i + 1 :])
     return found
+
+
+@dataclass(slots=True)
+class _Descent:
+    """From a proved choice down: all that were accepted, and the neighbours of the last that were refused."""
+
+    accepted: list[Choice]
+    refused: list[Choice] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -251,19 +267,19 @@ class _Tuning:
                 return None
         return None
 
-    def descended(self, start: Choice) -> tuple[list[Choice], list[Choice]]:
-        """Down from a proved choice: all that were accepted, and all neighbours of the last, refused.
+    def descend(self, descent: _Descent) -> None:
+        """Take bits away until every neighbour is refused, or time is up.
 
         A place where no bit could be taken is tried again at the end: what was refused had other widths elsewhere.
         """
-        accepted = [start]
+        self.watch.stage(f"from {descent.accepted[0].widths[0].weights} bits down")
         for stride in STRIDES:
-            self._pass(accepted, stride)
+            self._pass(descent.accepted, stride)
         while True:
-            before = len(accepted)
-            refused = self._pass(accepted, 1)
-            if len(accepted) == before or self.remaining_s <= 0:
-                return accepted, refused
+            before, descent.refused = len(descent.accepted), []
+            descent.refused = self._pass(descent.accepted, 1)
+            if len(descent.accepted) == before or self.remaining_s <= 0:
+                return
 
     def _pass(self, accepted: list[Choice], stride: int) -> list[Choice]:
         """Take so many bits away at once, again and again, until every place has refused once."""

@@ -27,6 +27,8 @@ def render(found: RadiusResult, part: Part) -> str:
         lines.append(
             f"  broken at   {at_least(found.broken)}, by the input [{shown}{more}], replayed exactly"
         )
+    if found.reason is not None:
+        lines.append(f"  {found.reason}: a larger radius may hold")
     lines += ["", "  radius        verdict    seconds"]
     lines += [f"  {_tried(s):<13} {s.verdict:<10} {s.seconds:.2f}" for s in found.steps]
     return "\n".join(lines) + "\n"
@@ -55,6 +57,7 @@ def as_json(found: RadiusResult, *, sha256: str) -> str:
         "broken": None if found.broken is None else number(found.broken),
         "witness": None if found.witness is None else {"input": [number(v) for v in found.witness.input]},
         "trust": list(found.trust),
+        "reason": found.reason,
         "steps": [
             {"radius": number(s.radius), "verdict": s.verdict, "seconds": round(s.seconds, 6)}
             for s in found.steps

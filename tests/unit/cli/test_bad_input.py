@@ -71,6 +71,7 @@ USAGE: dict[str, tuple[tuple[str, ...], str]] = {
     "no such trust": (("check", *VALID_FLAGS, "--trust", "me"), "--trust"),
     "no such encoding": (("check", *VALID_FLAGS, "--encoding", "sat"), "'sat'"),
     "no such backend": (("check", *VALID_FLAGS, "--backend", "minisat"), "'minisat'"),
+    "no backend's name": (("check", *VALID_FLAGS, "--backend", ""), "has no backend ''"),
     "a backend of the other encoding": (
         ("check", *VALID_FLAGS, "--encoding", "milp", "--backend", "z3"),
         "no backend 'z3'",

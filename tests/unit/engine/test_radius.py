@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from qsmt.engine.check import check
+from qsmt.engine import radius as bisection
+from qsmt.engine.check import CheckResult, check, check_all
 from qsmt.engine.load import Loaded, load_problem
 from qsmt.engine.plan import Options
 from qsmt.engine.radius import RadiusResult, Step, radius
@@ -63,6 +65,32 @@ def test_of_reals_it_stops_at_the_gap(tmp_path: Path) -> None:
     assert found.verified == 7 or found.broken is None or found.verified < found.broken
 
 
+def test_an_interrupt_leaves_the_radii_that_are_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first radius is not verified, the centre is; the third is interrupted."""
+    made = loaded(tmp_path, (ENDS, "center = [1, 2]\nradius = 40\n"), (BOUND, "bound = 0.06"))
+    interrupt_after(2, monkeypatch)
+    found = radius(made, OPTIONS)
+    assert found.reason == "interrupted" and found.verified == 0
+    assert [step.radius for step in found.steps] == [40, 0]
+    assert "interrupted: a larger radius may hold" in render(found, made.parts[0])
+    interrupt_after(0, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        radius(made, OPTIONS)
+
+
+def interrupt_after(calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = iter(range(calls))
+
+    def interrupted(*given: Any) -> tuple[int, CheckResult]:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return check_all(*given)
+
+    monkeypatch.setattr(bisection, "check_all", interrupted)
+
+
 def test_a_box_has_no_radius(tmp_path: Path) -> None:
     with pytest.raises(MalformedProblem, match="has no center"):
         radius(loaded(tmp_path), OPTIONS)
@@ -91,8 +119,16 @@ def test_a_radius_is_shown_rounded_to_the_safe_side(tmp_path: Path) -> None:
     made = loaded(tmp_path)
     third, steps = F(2, 3), (Step(F(2, 3), "verified", 0.0), Step(F(5, 3), "falsified", 0.0))
     witness = Witness((F(1), F(1)), 0, (F(0),), (F(1),))
-    found = RadiusResult(third, F(5, 3), witness, F(2), steps, 0.0, ("dra",), counts_codes=False)
+    found = RadiusResult(third, F(5, 3), witness, F(2), steps, 0.0, ("dra",), reason=None, counts_codes=False)
     said = render(found, made.parts[0])
     assert "0.666666 verified" in said and "broken at   1.66667," in said
     assert "  0.666666      verified" in said and "  1.66667       falsified" in said
     assert at_most(F(1, 4)) == at_least(F(1, 4)) == "0.25"
+
+
+def test_what_time_did_not_allow_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = loaded(tmp_path, (ENDS, "center = [1, 2]\nradius = 40\n"), (BOUND, "bound = 0.06"))
+    assert radius(made, OPTIONS).reason is None
+    monkeypatch.setattr(bisection, "STEPS", 1)
+    found = radius(made, OPTIONS)
+    assert found.verified == 0 and found.reason == "time was up"

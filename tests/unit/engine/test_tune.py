@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -67,6 +68,30 @@ def test_no_bit_can_be_taken_from_the_result(seed: int) -> None:
     assert {c.widths for c in result.refused} == set(neighbours(result.best.widths).values())
     assert all(isinstance(choice.verdict, Falsified) for choice in result.refused)
     assert all(true_maximum(choice.problem) > bound for choice in result.refused)
+
+
+def test_an_interrupt_leaves_what_is_proved_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, asked = tune(tunable(1), QUICK), check
+    assert whole.best is not None
+    for calls in range(whole.tried):
+        left = iter(range(calls))
+
+        def interrupted(*given: Any, left: Iterator[int] = left) -> CheckResult:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return asked(*given)
+
+        monkeypatch.setattr(tuning, "check", interrupted)
+        try:
+            result = tune(tunable(1), QUICK)
+        except KeyboardInterrupt:
+            assert calls < whole.tried / 2, "a uniform width was proved by then"
+            continue
+        assert result.reason == "interrupted" and result.tried == calls
+        assert result.best is not None and isinstance(result.best.verdict, Verified)
+        assert {c.widths for c in result.refused} <= set(neighbours(result.best.widths).values())
+        assert untrue(result) == []
+        assert result.best.cost >= whole.best.cost
 
 
 def test_the_uniform_width_is_the_least_that_holds() -> None:
@@ -215,3 +240,8 @@ def test_bits_and_a_new_folder_are_asked_for(capsys: pytest.CaptureFixture[str],
     assert ran.code == 2 and "--bits: is needed" in ran.err
     ran = tuned(capsys, tmp_path)
     assert ran.code == 2 and "is there already" in ran.err
+    (tmp_path / "file").touch()
+    ran = qsmt(
+        capsys, "tune", NETWORK, "--bits", "8", "--box", BOX, "--bound", "1", "-o", tmp_path / "file" / "new"
+    )
+    assert ran.code == 2 and f"cannot be made in {tmp_path / 'file'}" in ran.err
