@@ -14,7 +14,7 @@ from qsmt.errors import MalformedProblem
 from qsmt.frontend.affine_scheme import AffineScheme, Range, quantize_affine
 from qsmt.frontend.base import load_network, read_file
 from qsmt.frontend.flags import Box, parse_box
-from qsmt.interp.batch import layer_values
+from qsmt.interp.batch_reals import layer_values
 from qsmt.ir.network import Network
 from qsmt.problem import InputModel, Region
 

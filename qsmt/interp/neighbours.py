@@ -13,16 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmt.arith.real import FloatArray
-from qsmt.interp.batch import (
-    CODE_RULES,
-    EXACT_BITS,
-    REAL_RULES,
-    Codes,
-    Enclosure,
-    bits_of_sums,
-    input_codes,
-    values_of_codes,
-)
+from qsmt.interp.batch import input_codes, values_of_codes
+from qsmt.interp.batch_codes import CODE_RULES, EXACT_BITS, Codes, bits_of_sums
+from qsmt.interp.batch_reals import REAL_RULES, Enclosure
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Requantize
 from qsmt.ir.types import Accumulator, AccumulatorOverflow

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from qsmt.arith.fixed import Quantized
 from qsmt.arith.real import exact_array
 from qsmt.arith.runtime_kinds import Hull
-from qsmt.interp import batch, quantized
+from qsmt.interp import batch_codes, quantized
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Op, PerNeuron, Requantize
 
@@ -153,7 +153,7 @@ def by_the_batch(network: Network, inputs: Floats) -> Floats:
     """The outputs by the batch interpreter's rules, as DequantizeLinear returns them."""
     codes: Any = input_codes(network, inputs)
     for op in network.ops:
-        codes = batch.CODE_RULES[type(op)](op, np.float64)(codes)
+        codes = batch_codes.CODE_RULES[type(op)](op, np.float64)(codes)
     return dequantized(network, codes)
 
 
@@ -169,7 +169,7 @@ def between(network: Network, inputs: Floats) -> tuple[Floats, Floats]:
     low: Any = input_codes(network, inputs)
     high = low
     for op in network.ops:
-        low, high = batch.bounds_step(op)(low, high)
+        low, high = batch_codes.bounds_step(op)(low, high)
     return dequantized(network, low), dequantized(network, high)
 
 

@@ -16,7 +16,7 @@ from qsmt.cli.main import run
 from qsmt.errors import InputError
 from qsmt.frontend.base import load_network
 from qsmt.frontend.runtimes import Runtime, remarks
-from qsmt.interp import batch, quantized
+from qsmt.interp import batch_codes, quantized
 from qsmt.ir.network import Network
 from qsmt.ir.text import parse, print_network
 from tests.support.qonnx_nets import MODES, Array, Net, evaluated
@@ -136,7 +136,7 @@ def values(network: Network, inputs: Array, *, exactly: bool) -> Array:
         exact = exact_array((int(v) for v in codes.ravel()), codes.shape)
         return np.asarray(quantized.run_codes(network, exact) * kind.scale)
     for op in network.ops:
-        codes = batch.CODE_RULES[type(op)](op, np.float64)(codes)
+        codes = batch_codes.CODE_RULES[type(op)](op, np.float64)(codes)
     return np.asarray(codes * float(kind.scale))
 
 

@@ -18,8 +18,9 @@ from qsmt.arith.real import RealTensor
 from qsmt.arith.requantize import Rational, RequantKind, Shift
 from qsmt.arith.rounding import Rounding
 from qsmt.frontend.combined import OutputInequality, constrained
-from qsmt.interp import batch
-from qsmt.interp.batch import BatchInterpreter, Differences, Enclosure
+from qsmt.interp import batch, batch_codes, batch_reals
+from qsmt.interp.batch import BatchInterpreter, Differences
+from qsmt.interp.batch_reals import Enclosure
 from qsmt.interp.replay import Execution, replay
 from qsmt.ir.network import Network
 from qsmt.ir.ops import Affine, Clamp, Const, Op, Relu, Requantize, Value
@@ -142,7 +143,7 @@ def test_the_radius_holds_where_an_operand_nearly_cancels() -> None:
 
 @pytest.mark.parametrize("fault", CURVE_FAULTS)
 def test_a_fault_of_a_curve_is_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, *CURVE_FAULTS[fault])
+    monkeypatch.setattr(batch_reals, *CURVE_FAULTS[fault])
     problem, points = through_a_tanh()
     identity = reference_network([(np.ones((1, 1)), np.zeros(1))] * 2, clip=None)
     direct = replace(problem, reference=curved(identity, [Function.TANH, None]))
@@ -301,14 +302,14 @@ def test_sums_of_outputs_that_no_double_holds_are_within_their_radius(
     monkeypatch.setattr(batch, "_exact_side", None)
     found = BatchInterpreter(problem).run(doubles(points))
     last = problem.quantized.ops[-1]
-    assert isinstance(last, Affine) and batch.bits_of_sums(last) > 51
+    assert isinstance(last, Affine) and batch_codes.bits_of_sums(last) > 51
     assert holds(found, executions) and (found.radius < 1e-9 * np.abs(found.difference).max()).all()
     assert not holds(replace(found, radius=0 * found.radius), executions)
 
 
 def test_a_network_of_zeros_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     problem, points = wide_output(0)
-    monkeypatch.setitem(batch.REAL_RULES._table, Affine, lambda _: None)
+    monkeypatch.setitem(batch_reals.REAL_RULES._table, Affine, lambda _: None)
     assert problem.reference.is_silent
     assert not BatchInterpreter(problem).run(doubles(points)).reference.any()
 
@@ -348,7 +349,7 @@ def test_an_input_that_underflows_when_scaled_is_within_its_radius() -> None:
     problem = replace(random_problem(0, Recipe(sizes=(1, 2, 1))), input_scale=F(1, 8))
     problem = replace(problem, region=replace(problem.region, model=InputModel.CONTINUOUS))
     tiny = np.array([[2.0**-1074]])
-    scaled = batch._scaled_input(tiny, problem.input_scale)
+    scaled = batch_reals.scaled_input(tiny, problem.input_scale)
     assert F(float(scaled.radius[0])) >= abs(F(2) ** -1077 - F(float(scaled.values[0, 0])))
 
 
@@ -380,7 +381,7 @@ def least_slack(seed: int) -> Affine:
 
 def slack_holds(seed: int) -> bool:
     op = least_slack(seed)
-    found = batch.REAL_RULES[Affine](op)(Enclosure(np.array([[1025.0]]), np.zeros(1)))
+    found = batch_reals.REAL_RULES[Affine](op)(Enclosure(np.array([[1025.0]]), np.zeros(1)))
     exact = 1025 * op.weight.reals.fractions[0, 0] + op.bias.reals.fractions[0]
     return bool(abs(F(float(found.values[0, 0])) - exact) <= F(float(found.radius[0])))
 
@@ -388,7 +389,7 @@ def slack_holds(seed: int) -> bool:
 def limit_holds() -> bool:
     """Zero, clamped from a third up."""
     z = Value("z", TensorType((1,), Real()))
-    step = batch.REAL_RULES[Clamp](Clamp(replace(z, name="c"), z, F(1, 3), None))
+    step = batch_reals.REAL_RULES[Clamp](Clamp(replace(z, name="c"), z, F(1, 3), None))
     found = step(Enclosure(np.zeros((1, 1)), np.zeros(1)))
     return abs(F(float(found.values[0, 0])) - F(1, 3)) <= F(float(found.radius[0]))
 
@@ -398,7 +399,7 @@ def test_the_radius_holds_where_there_is_least_slack() -> None:
     assert limit_holds()
 
 
-CODE, REAL = dict(batch.CODE_RULES._table), dict(batch.REAL_RULES._table)
+CODE, REAL = dict(batch_codes.CODE_RULES._table), dict(batch_reals.REAL_RULES._table)
 
 
 def with_rounding(op: Requantize, precision: Any) -> Any:
@@ -434,7 +435,7 @@ CODE_FAULTS: dict[str, tuple[type[Op], Callable[..., Any]]] = {
 
 @pytest.mark.parametrize(("op", "rule"), CODE_FAULTS.values(), ids=CODE_FAULTS)
 def test_a_fault_of_the_integer_side_is_caught(op: type[Op], rule: Callable[..., Any]) -> None:
-    with planted(batch.CODE_RULES, op, rule):
+    with planted(batch_codes.CODE_RULES, op, rule):
         assert caught()
 
 
@@ -482,17 +483,17 @@ REAL_FAULTS: dict[str, tuple[type[Op], Callable[..., Any]]] = {
 
 @pytest.mark.parametrize(("op", "rule"), REAL_FAULTS.values(), ids=REAL_FAULTS)
 def test_a_fault_of_the_real_side_is_caught(op: type[Op], rule: Callable[..., Any]) -> None:
-    with planted(batch.REAL_RULES, op, rule):
+    with planted(batch_reals.REAL_RULES, op, rule):
         assert caught()
 
 
 def test_parameters_that_are_silently_rounded_are_caught() -> None:
-    with planted(batch.REAL_RULES, Affine, nearest_only):
+    with planted(batch_reals.REAL_RULES, Affine, nearest_only):
         assert not all(map(slack_holds, range(2000)))
 
 
 def test_limits_that_are_silently_rounded_are_caught() -> None:
-    with planted(batch.REAL_RULES, Clamp, optimist):
+    with planted(batch_reals.REAL_RULES, Clamp, optimist):
         assert not limit_holds()
 
 
