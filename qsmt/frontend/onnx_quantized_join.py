@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from qsmt.arith.fixed import Quantized
-from qsmt.arith.real import FloatArray, IntArray, RealTensor
+from qsmt.arith.real import FloatArray, RealTensor
 from qsmt.frontend.onnx_code_tensors import Codes, Floats, Join, QuantizedConstant
 from qsmt.frontend.onnx_quantized_arithmetic import dequantized_constant, spread_over
 from qsmt.frontend.onnx_quantized_convert import dequantized, expect, quantized, tabulated
@@ -151,27 +151,19 @@ def _concatenated(call: QuantizedCall, parts: Sequence[Floats | FloatArray]) -> 
         call.node.refuse("joins tensors of different layers; branches are not read")
     axis = _axis(call, len(parts[0].shape))
     _check_frames(call, [part.shape for part in parts], axis)
-    index = np.concatenate([_of(part, lambda x: x.index, 0) for part in parts], axis=axis)
-    is_constant = np.concatenate(
-        [_of(part, lambda x: np.zeros(x.shape, dtype=int), 1) for part in parts], axis=axis
-    )
+    elements = (p.index if isinstance(p, Floats) else np.zeros(p.shape, dtype=np.int64) for p in parts)
+    index = np.concatenate([*elements], axis=axis)
+    is_constant = np.concatenate([np.full(p.shape, not isinstance(p, Floats)) for p in parts], axis=axis)
     numbers = [np.zeros(part.shape) if isinstance(part, Floats) else part for part in parts]
     codes, table = Codes(computed[0].codes.value, index), computed[0].table[0]
     if not is_constant.any():
         return Floats(codes, (table, table), is_plain=False)
     call.lowering.spend(index.size * table.shape[1])
-    column, fixed = np.concatenate(numbers, axis=axis).ravel(), is_constant.ravel().astype(bool)
+    column, fixed = np.concatenate(numbers, axis=axis).ravel(), is_constant.ravel()
     rows = np.where(fixed[:, None], column[:, None], table)
     factor = tuple(Fraction(int(not c)) for c in fixed)
     offset = tuple(map(Fraction, column.tolist()))
     return Floats(codes, (rows, rows), factor=factor, offset=offset, is_plain=False)
-
-
-def _of(part: Floats | FloatArray, computed: object, constant: int) -> IntArray:
-    if isinstance(part, Floats):
-        found: IntArray = computed(part)  # type: ignore[operator]
-        return found
-    return np.full(part.shape, constant, dtype=np.int64)
 
 
 def _is_copied(joined: Floats, target: Quantized) -> bool:
