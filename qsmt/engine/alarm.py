@@ -1,15 +1,18 @@
 """What a soundness alarm leaves behind: a folder from which anybody can reproduce it.
 
-It holds the problem as files that stand on their own: both networks as IR text, and a problem file.
+It holds the problem as files that stand on their own: both networks as IR text, and a problem file; and where an
+input shows what is wrong, a report with it for `qsmt replay`.
 """
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
 from qsmt.arith.fixed import Format
 from qsmt.claim import Claim, ErrorBound, Inequality
+from qsmt.interp.replay import Execution, breaks
 from qsmt.ir.text import print_network
 from qsmt.problem import InputModel, Problem, Region
 
@@ -39,6 +42,33 @@ def alarm_folder(problem: Problem, label: str) -> Path:
     folder.mkdir(exist_ok=True)
     write_problem(problem, folder)
     return folder
+
+
+def write_witness(problem: Problem, execution: Execution, output: int, folder: Path, *, command: str) -> None:
+    """Write `report.json` beside the problem: `qsmt replay` confirms it if the execution breaks the claim there."""
+    value = execution.value(output)
+    report = {
+        "schema": "qsmt.report/1",
+        "command": command,
+        "verdict": "falsified" if breaks(problem, execution, output) else None,
+        "problem_sha256": problem.sha256,
+        "witness": {
+            "input": [str(v) for v in execution.input],
+            "output": output,
+            "difference": _double(value),
+            "exact": str(value),
+        },
+        "source": {"files": ["problem.toml"]},
+    }
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _double(value: Fraction) -> float | None:
+    """The nearest double; None beyond them, which JSON has no number for."""
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def write_problem(problem: Problem, folder: Path) -> Path:

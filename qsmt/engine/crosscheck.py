@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from qsmt.encoding import Query, QueryAnswer, load
-from qsmt.engine.alarm import alarm_folder
+from qsmt.engine.alarm import alarm_folder, write_witness
 from qsmt.errors import SoundnessError
+from qsmt.interp.replay import replay
 from qsmt.solver.base import Status
 
 
@@ -57,12 +58,15 @@ def compare(query: Query, first: QueryAnswer, second: QueryAnswer) -> Comparison
 
 
 def write_alarm(query: Query, answers: tuple[QueryAnswer, ...]) -> Path:
-    """A self-contained folder: the problem, the query in every encoding, and the answers."""
+    """A self-contained folder: the problem, the query in every encoding, the answers, and the input in question."""
     folder = alarm_folder(query.problem, f"output-{query.output}-{'upper' if query.side > 0 else 'lower'}")
     for found in answers:
         encoding = load(found.encoding)
         encoding.encode(query).write(folder / f"{found.encoding}{encoding.suffix}")
     (folder / "answers.json").write_text(json.dumps([_record(query, a) for a in answers], indent=2) + "\n")
+    for x in (found.witness for found in answers if found.witness is not None):
+        execution = replay(query.problem, [x])[0]
+        write_witness(query.problem, execution, query.output, folder, command="check")
     return folder
 
 

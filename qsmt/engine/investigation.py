@@ -17,7 +17,7 @@ import numpy as np
 from qsmt.arith.outward import float_up
 from qsmt.arith.real import FloatArray
 from qsmt.claim import OutputConstraint
-from qsmt.engine.alarm import alarm_folder
+from qsmt.engine.alarm import alarm_folder, write_witness
 from qsmt.engine.measures import limits, measured
 from qsmt.engine.plan import Options
 from qsmt.errors import SoundnessError
@@ -232,9 +232,12 @@ class Investigation:
             raise SoundnessError(f"the difference of output {output} {claimed}")
         if seen is None:
             return
-        if low <= seen.least.range_of(output)[1] and seen.greatest.range_of(output)[0] <= high:
+        too_small, too_large = seen.least.range_of(output)[1] < low, seen.greatest.range_of(output)[0] > high
+        if not (too_small or too_large):
             return
         folder = alarm_folder(self.problem, f"output-{output}-bounds")
+        outside = seen.least if too_small else seen.greatest
+        write_witness(self.problem, outside, output, folder, command="check")
         reached = f"[{float(seen.least.value(output))}, {float(seen.greatest.value(output))}]"
         claimed = f"outside the certified [{low}, {high}]"
         claimed += f", which rests on {', '.join(trust)}" if trust else ""

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from qsmt.engine.parts import Part
 from qsmt.engine.source import Source
 from qsmt.errors import MalformedProblem
 from qsmt.interp.replay import Execution, breaks, replay
@@ -21,12 +22,19 @@ RATIO = re.compile(r"-?[0-9]+(/[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Reexecution:
-    """A witness executed again: `confirmed` if it lies in the region and exceeds the bound as reported."""
+    """A witness executed again: `confirmed` if it lies in the region and exceeds the bound as reported.
 
-    problem: Problem
+    `output` is that of an error bound, or the case of a constraint.
+    """
+
+    part: Part
     execution: Execution
     output: int
     reported: Fraction
+
+    @property
+    def problem(self) -> Problem:
+        return self.part.problem
 
     @property
     def difference(self) -> Fraction:
@@ -48,7 +56,7 @@ def reexecute(path: Path) -> Reexecution:
         said = report.get("verdict") or f"that of `qsmt {report.get('command')}`, which gives none"
         raise MalformedProblem(f"has no witness: its verdict is {said}", where=path)
     try:
-        source = Source.of_json(report["source"])
+        source = Source.of_json(report["source"]).beside(path)
         witness = report["witness"]
         part = int(report["source"].get("part", 0))
         x = tuple(_number(v) for v in witness["input"])
@@ -67,7 +75,7 @@ def reexecute(path: Path) -> Reexecution:
         )
     if len(x) != problem.input_size or output not in problem.claim.outputs:
         raise MalformedProblem("its witness does not fit its problem", where=path)
-    return Reexecution(problem, replay(problem, [x])[0], output, reported)
+    return Reexecution(parts[part], replay(problem, [x])[0], output, reported)
 
 
 def _number(value: object) -> Fraction:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmt.encoding import load
-from qsmt.engine.alarm import alarm_folder
+from qsmt.engine.alarm import alarm_folder, write_witness
 from qsmt.engine.campaign import Disagreement, Panel, Results
 from qsmt.engine.judge import Judged, Mark
 from qsmt.engine.smaller import smaller
@@ -100,7 +100,7 @@ def write_case(found: Disagreement) -> Path:
     (folder / "answers.json").write_text(json.dumps(_record(found), indent=2) + "\n")
     witness = _witness(found)
     if witness is not None:
-        (folder / "report.json").write_text(json.dumps(_report(found, witness, folder), indent=2) + "\n")
+        write_witness(query.problem, witness, query.output, folder, command="crosscheck")
     return folder
 
 
@@ -125,22 +125,3 @@ def _witness(found: Disagreement) -> Execution | None:
     if answer is None or answer.witness is None:
         return None
     return replay(found.trial.problem, [answer.witness])[0]
-
-
-def _report(found: Disagreement, witness: Execution, folder: Path) -> dict[str, Any]:
-    """A report whose witness `qsmt replay` executes: confirmed if there is a violation, else not."""
-    output = found.trial.query.output
-    difference = witness.difference[output]
-    return {
-        "schema": "qsmt.report/1",
-        "command": "crosscheck",
-        "verdict": "falsified" if found.trial.violated else None,
-        "problem_sha256": found.trial.problem.sha256,
-        "witness": {
-            "input": [str(v) for v in witness.input],
-            "output": output,
-            "difference": float(difference),
-            "exact": str(difference),
-        },
-        "source": {"files": [str((folder / "problem.toml").absolute())]},
-    }

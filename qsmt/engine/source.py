@@ -85,6 +85,10 @@ class Source:
         paths = tuple(Path(path) for path in files)
         return Source(paths, bits=bits, input_model=InputModel(model) if model else None, **texts)
 
+    def beside(self, report: Path) -> Source:
+        """The same files, where a report that names them by relative paths is meant to lie beside them."""
+        return replace(self, files=tuple(report.parent / path for path in self.files))
+
     def _refuse_flags(self, file: Path) -> None:
         flags = ("bits", "box", "bound", "input_model", "runtime")
         given = [f"--{flag.replace('_', '-')}" for flag in flags if getattr(self, flag) is not None]

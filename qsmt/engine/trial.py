@@ -19,7 +19,7 @@ import numpy as np
 
 from qsmt.dra.analysis import analyze_region
 from qsmt.encoding import Query
-from qsmt.engine.alarm import alarm_folder
+from qsmt.engine.alarm import alarm_folder, write_witness
 from qsmt.errors import SoundnessError
 from qsmt.facts import Facts, Interval, LayerFacts
 from qsmt.interp.replay import Execution, replay
@@ -74,6 +74,7 @@ def facts_of(problem: Problem, executed: list[Execution] | None) -> Facts:
         low, high = float(facts.difference.lower[i]), float(facts.difference.upper[i])
         if not low <= execution.difference[i] <= high:
             reached, folder = float(execution.difference[i]), alarm_folder(problem, f"output-{i}-bounds")
+            write_witness(problem, execution, i, folder, command="crosscheck")
             claimed = f"outside the certified [{low}, {high}]"
             raise SoundnessError(
                 f"output {i} differs by {reached} in exact execution, {claimed}; see {folder}/"

@@ -19,6 +19,7 @@ from qsmt.engine import check
 from qsmt.engine.alarm import write_problem
 from qsmt.engine.investigation import Investigation
 from qsmt.errors import SoundnessError
+from qsmt.interp.replay import replay
 from tests.support.command import qsmt
 from tests.support.networks import Recipe, random_problem, with_bound
 from tests.support.truth import true_range
@@ -141,6 +142,24 @@ def test_a_written_report_replays(fails: Path, capsys: Capture, tmp_path: Path) 
     assert qsmt(capsys, "check", fails, "-o", report).code == 1
     ran = qsmt(capsys, "replay", report)
     assert (ran.code, ran.out.split()[0]) == (0, "CONFIRMED")
+
+
+def test_a_report_on_any_case_of_a_constraint_replays(fails: Path, capsys: Capture, tmp_path: Path) -> None:
+    """There may be more cases than outputs; what is shown are the outputs of the user's networks."""
+    head, report = fails.read_text().split("[property]")[0], tmp_path / "report.json"
+    for case in range(4):
+        forbidden = [f'"q[0] - r[0] > {10**6 + i}"' for i in range(case)] + ['"2 q[0] >= 2 r[0] - 1000"']
+        text = f'{head}[property]\nkind = "output-constraint"\nforbid = [{", ".join(forbidden)}]\n'
+        fails.write_text(text)
+        assert qsmt(capsys, "check", fails, "-o", report).code == 1
+        written = json.loads(report.read_text())["witness"]
+        assert written["output"] == case
+        ran = qsmt(capsys, "replay", report)
+        assert (ran.code, ran.out.split()[0]) == (0, "CONFIRMED")
+        assert "case 2 q[0] - 2 r[0] >= -1000 has" in ran.out
+        execution = replay(PROBLEM, [tuple(map(Fraction, written["input"]))])[0]
+        for outputs in (execution.reference, execution.quantized):
+            assert f"[{', '.join(map(str, outputs))}]" in ran.out
 
 
 def test_a_doctored_report_does_not_replay(fails: Path, capsys: Capture, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from qsmt.engine.campaign import Configuration, Panel, conduct, configurations, 
 from qsmt.engine.faults import FAULTS
 from qsmt.engine.judge import Mark, judge
 from qsmt.engine.random_problem import Size, random_problem
+from qsmt.engine.reexecute import reexecute
 from qsmt.engine.trial import SIDES, around, executions, facts_of, given, maximum
 from qsmt.errors import BackendError, SoundnessError
 from qsmt.solver.base import Limits, Status
@@ -73,7 +74,8 @@ def test_an_analysis_that_excludes_what_happens_is_an_alarm(
     facts_of(problem, executed)
     with pytest.raises(SoundnessError, match="outside the certified"):
         facts_of(problem, [moved])
-    assert list(tmp_path.glob("qsmt-alarm-*/problem.toml"))
+    (folder,) = tmp_path.glob("qsmt-alarm-*")
+    assert reexecute(folder / "report.json").execution.input == moved.input
 
 
 # --- judging ----------------------------------------------------------------------------------------------

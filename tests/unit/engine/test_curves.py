@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -199,8 +200,9 @@ def test_a_witness_must_exceed_the_bound_by_more_than_its_radius() -> None:
 
 
 def test_an_execution_is_outside_what_is_certified_only_with_its_whole_interval(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # for the alarm's folder
     run = Investigation(AT_ZERO, Options())
     run.certify(np.array([-1.0]), np.array([1.0]))
     monkeypatch.setattr("qsmt.engine.investigation.replay", lambda _, points: [execution(F(3, 2), F(1))])
@@ -209,9 +211,10 @@ def test_an_execution_is_outside_what_is_certified_only_with_its_whole_interval(
     run.verify(["dra"])
     assert isinstance(run.outcome, Unknown)
     monkeypatch.setattr("qsmt.engine.investigation.replay", lambda _, points: [execution(F(3), F(1))])
-    monkeypatch.setattr("qsmt.engine.investigation.alarm_folder", lambda *_: "folder")
     with pytest.raises(SoundnessError, match="outside the certified"):
         run.observe([(F(0),)])
+    (report,) = tmp_path.glob("qsmt-alarm-*/report.json")
+    assert json.loads(report.read_text())["witness"]["exact"] == "3"
 
 
 def test_bounds_that_contain_nothing_are_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:

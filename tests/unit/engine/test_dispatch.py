@@ -19,6 +19,7 @@ from qsmt.engine.choice import choices, validate
 from qsmt.engine.dispatch import open_queries, solve_residual
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.plan import CrossCheck, Options, Trust
+from qsmt.engine.reexecute import reexecute
 from qsmt.errors import BackendError, SoundnessError
 from qsmt.ir.ops import Affine, Clamp, Op, Relu, Requantize
 from qsmt.problem import Problem
@@ -160,9 +161,12 @@ def test_a_wrong_proof_is_an_alarm_under_cross_check_with_everything_to_reproduc
         "reference.qir",
         "quantized.qir",
         "answers.json",
+        "report.json",
         "fake.txt",
         "bitvector.smt2",
     }
+    elsewhere = folder.rename("elsewhere")
+    assert reexecute(elsewhere / "report.json").confirmed
 
 
 def test_a_numerical_proof_is_refused_where_only_exact_ones_count(install: Any) -> None:
