@@ -2,7 +2,7 @@
 
 The file is written beside its place and renamed, so that there is always a whole one. It holds the open
 boxes with their bounds, the hull of the closed ones, the measure of these, and the inputs with the extreme
-differences, which are executed again when it is read. It is believed as one believes oneself: what it says
+differences and one that is too close to a bound to tell, which are executed again when it is read. It is believed as one believes oneself: what it says
 of the closed boxes is part of the proof.
 """
 
@@ -95,9 +95,7 @@ class Checkpoint:
             raise MalformedProblem(f"is not a checkpoint ({type(error).__name__})", where=self.path) from None
 
     def _header(self, search: Search) -> dict[str, Any]:
-        pairs = [found.witnessed for found in search.run.outputs]
-        points = [e.input for pair in pairs if pair is not None for e in pair]
-        witnesses = [[str(v) for v in point] for point in dict.fromkeys(points)]
+        witnesses = [[str(v) for v in point] for point in search.run.telling]
         return {**self._identity(search), "tally": asdict(search.tally), "witnesses": witnesses}
 
     def _identity(self, search: Search) -> dict[str, str]:

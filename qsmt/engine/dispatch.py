@@ -5,6 +5,7 @@ One query per output and side that analysis has not excluded, and a share of the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,7 +26,7 @@ from qsmt.verdict import Falsified
 def solve_residual(run: Investigation) -> tuple[str, dict[str, Any]]:
     """Stage: put every open query to an encoding; verified when all are unsatisfiable."""
     queries = [query for part in run.residual for query in open_queries(*part)]
-    trust, comparisons, asked = ["dra"], list[Comparison](), 0
+    proofs, comparisons, asked = Counter[str](), list[Comparison](), 0
     with Solvers(run.options) as solvers:
         for number, query in enumerate(queries):
             run.watch.progress(number, len(queries), str(query))
@@ -33,15 +34,18 @@ def solve_residual(run: Investigation) -> tuple[str, dict[str, Any]]:
             asked += 1
             comparisons += _cross_check(run, solvers, query, number=number, first=found)
             if found.status is Status.UNSAT:
-                trust.append(solvers.backend(found).trust)
+                proofs[solvers.backend(found).trust] += 1
             if isinstance(run.verdict, Falsified) or run.remaining_s < 0:
                 break
-    proved = len(trust) - 1
+    proved = proofs.total()
     if proved == len(queries):
-        run.verify([*run.trust, *trust])
+        run.verify([*run.trust, "dra", *proofs])
     remarks = list(solvers.remarks)
-    figures = {"queries": len(queries), "unsat": proved, "cross_checks": [c.figures for c in comparisons]}
+    figures = {"queries": len(queries), "unsat": proved, "proofs": dict(proofs)}
+    figures["cross_checks"] = [c.figures for c in comparisons]
+    by = ", ".join(f"{count} by {label}" for label, count in proofs.items())
     summary = f"asked {asked} of {len(queries)} residual queries, {proved} have no solution"
+    summary += f" ({by})" * bool(by)
     return "; ".join([summary + said(comparisons), *remarks]), figures | {"remarks": remarks}
 
 

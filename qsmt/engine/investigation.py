@@ -177,6 +177,13 @@ class Investigation:
         """Is there an execution so close to a bound that its enclosure does not tell on which side it is?"""
         return self._undecided is not None
 
+    @property
+    def telling(self) -> list[tuple[Fraction, ...]]:
+        """The inputs whose executions say what is known of executions: the extremes, and one that is undecided."""
+        pairs = [found.witnessed or () for found in self.outputs]
+        undecided = () if self._undecided is None else (self._undecided,)
+        return list(dict.fromkeys(e.input for pair in (*pairs, undecided) for e in pair))
+
     def verify(self, trust: Sequence[str]) -> None:
         """The claim holds, resting on `trust`; the certified bounds follow it.
 

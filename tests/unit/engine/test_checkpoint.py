@@ -18,11 +18,13 @@ from qsmt.engine.check import check, check_all
 from qsmt.engine.checkpoint import Checkpoint
 from qsmt.engine.costs import Costs
 from qsmt.engine.plan import Options
+from qsmt.engine.random_affine import Form, affine_problem
 from qsmt.errors import InputError, SoundnessError
+from qsmt.interp.replay import keeps, replay
 from qsmt.problem import Problem
-from qsmt.verdict import Falsified, Verified
+from qsmt.verdict import Falsified, Unknown, Verified
 from tests.support.networks import Recipe, random_problem, with_bound
-from tests.support.truth import true_maximum
+from tests.support.truth import all_points, true_maximum
 from tests.unit.engine.test_search import started
 
 BASE = random_problem(3, Recipe(sizes=(3, 4, 2), radius=3))
@@ -162,6 +164,20 @@ def test_a_checkpoint_that_has_lost_a_box_proves_nothing(
     Checkpoint(path, "check").save(search)
     with pytest.raises(SoundnessError, match=r"make up|outside the certified"):
         resumed(with_bound(BASE, WORST), path)
+
+
+@pytest.mark.parametrize("seed", [2, 5, 14])
+def test_what_could_not_be_told_is_not_told_after_a_resume_either(seed: int, tmp_path: Path) -> None:
+    """Of a hull, another point may have the extreme middle, and be within the bound for certain."""
+    problem = affine_problem(seed, Form("hull"), sizes=(2, 3, 1))
+    executed = replay(problem, all_points(problem))
+    ends = [max(executed, key=lambda e: side * e.value(0)) for side in (1, -1)]
+    bound = max(abs(v) for end in ends for v in end.range_of(0))
+    claimed = with_bound(problem, bound)
+    assert all(keeps(claimed, end) for end in ends) and not all(keeps(claimed, e) for e in executed)
+    first, again = (resumed(claimed, tmp_path / "c") for _ in range(2))
+    assert isinstance(first, Unknown) and "too close to the bound to tell" in first.reason
+    assert first == again
 
 
 def test_each_of_several_problems_goes_on_from_its_own_file(tmp_path: Path) -> None:
