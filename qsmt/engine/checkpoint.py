@@ -2,8 +2,8 @@
 
 The file is written beside its place and renamed, so that there is always a whole one. It holds the open
 boxes with their bounds, the hull of the closed ones, the measure of these, and the inputs with the extreme
-differences and one that is too close to a bound to tell, which are executed again when it is read. It is believed as one believes oneself: what it says
-of the closed boxes is part of the proof.
+differences and one that is too close to a bound to tell, which are executed again when it is read. It is
+believed as one believes oneself: what it says of the closed boxes is part of the proof.
 """
 
 from __future__ import annotations

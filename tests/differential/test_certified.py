@@ -1,12 +1,14 @@
-"""Certificates of error queries, checked again by execution: only the IR and the interpreters are trusted here.
+"""Certificates of error queries, checked again: by definition, leaf by leaf, and by execution.
 
-Every grid point is executed, and from the values of its neurons, and nothing else, follows the value of every
-variable of the program. At each point all rows must hold; the tree must lead it to a leaf; and the difference
-there must be within what the leaf is said to prove. Variables are known by their names alone.
+The first check shares the form of a tree with the search, and nothing else. The second trusts the IR and the
+interpreters alone: every grid point is executed, and from the values of its neurons, and nothing else, follows the
+value of every variable of the program. At each point all rows must hold; the tree must lead it to a leaf; and the
+difference there must be within what the leaf is said to prove. Variables are known by their names alone.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -29,11 +31,14 @@ from qsmt.ir.network import Network, layers
 from qsmt.ir.types import Real
 from qsmt.problem import ErrorBound, InputModel, Problem, Region
 from qsmt_milp import MilpEncoding
+from qsmt_milp.certified import propagate
+from qsmt_milp.certified import search as searching
 from qsmt_milp.certified.check import verified
 from qsmt_milp.certified.integers import exactly
 from qsmt_milp.certified.search import Solution, search
 from qsmt_milp.certified.tree import Leaf, Split, Tree, Tried, leaves
 from qsmt_milp.model import Model
+from tests.support.certificates import Recheck
 from tests.support.networks import Recipe, random_problem
 
 PENDULUM = Path(__file__).parents[2] / "examples" / "pendulum" / "pendulum-q8.toml"
@@ -162,6 +167,86 @@ def proved(problem: Problem, margin: Fraction) -> Problem:
     assert executed is not None
     worst = max(e.difference[0] for e in executed)
     return replace(problem, claim=ErrorBound((0,), (max(worst, Fraction(0)) + margin,)))
+
+
+# --- every leaf, by definition --------------------------------------------------------------------------------
+
+
+def small(seed: int, margin: Fraction) -> tuple[Problem, Model]:
+    """A small network whose bound is the maximum and so much more, or less, and its program."""
+    recipe = Recipe(sizes=(2, 4, 3, 1), hidden=Fixed(False, 4, 2), radius=3, reference_frac=3)
+    problem = proved(random_problem(seed, recipe), margin)
+    return problem, MilpEncoding().encode(Query(problem, 0, 1, analyze_region(problem))).model
+
+
+@pytest.fixture
+def _small_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few points are tried in a leaf, else one would do for all of a small grid; and at once, where they can be."""
+    monkeypatch.setattr(searching, "FEW", 4)
+    monkeypatch.setattr(searching, "PATIENCE", 0)
+
+
+@pytest.mark.usefixtures("_small_leaves")
+def test_every_leaf_holds_by_definition() -> None:
+    """With points tried in leaves, and (as if nothing were known of inputs) with relaxations alone."""
+    seen = Counter[str]()
+    for seed, margin, inputs in product(range(6), (Fraction(1, 50), Fraction(1, 10**5)), (2, 0)):
+        problem, model = small(seed, margin)
+        given = exactly(replace(model, inputs=inputs))
+        tree = search(given, 60.0)
+        assert not isinstance(tree, Solution) and verified(given, tree)
+        again = Recheck(problem, model, given)
+        assert again.holds(tree)
+        seen += again.count
+    assert min(seen[kind] for kind in ("leaf", "tried", "empty")) > 5, seen
+
+
+@pytest.mark.usefixtures("_small_leaves")
+@pytest.mark.parametrize("seed", [0, 2, 5])
+def test_a_leaf_of_wrong_weights_does_not_hold(seed: int) -> None:
+    """The certificate is the one that was found, but for one leaf."""
+    problem, model = small(seed, Fraction(1, 50))
+    given = exactly(replace(model, inputs=0))
+    tree = search(given, 60.0)
+    assert not isinstance(tree, Solution)
+    honest = Recheck(problem, model, given)
+    assert honest.holds(tree) and honest.count["leaf"]
+    refused = [not Recheck(problem, model, given).holds(wrong) for wrong in damages(tree)]
+    assert sum(refused) == honest.count["leaf"]  # of the others, nothing is left to be proved
+
+
+def damages(tree: Tree) -> Iterator[Tree]:
+    """The tree with the weights of one leaf turned around."""
+    if isinstance(tree, Split):
+        yield from (replace(tree, below=part) for part in damages(tree.below))
+        yield from (replace(tree, above=part) for part in damages(tree.above))
+    elif isinstance(tree, Leaf) and any(tree.weights.values()):
+        yield Leaf(tree.objective, {i: -weight for i, weight in tree.weights.items()})
+
+
+@pytest.mark.usefixtures("_small_leaves")
+def test_a_fault_that_search_and_check_share_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Propagation goes a unit too far: the check, which propagates too, believes what is false."""
+    honest = propagate._implied
+
+    def eager(problem: Any, i: int, ends: Any) -> Any:
+        for j, low, high in honest(problem, i, ends):
+            yield j, low, max(low, high - problem.unit) if problem.integer[j] else high
+
+    monkeypatch.setattr(propagate, "_implied", eager)
+    believed = 0
+    for seed in range(6):
+        problem, model = small(seed, Fraction(0))
+        model = replace(model, bound=model.bound - Fraction(1, 100), inputs=0)  # which is not true any more
+        given = exactly(model)
+        tree = search(given, 60.0)
+        if not isinstance(tree, Solution) and verified(given, tree):
+            believed += 1
+            assert not Recheck(problem, model, given).holds(tree)
+    assert believed
+
+
+# --- execution ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -370,7 +370,9 @@ def test_what_the_search_leaves_is_decided_by_an_encoding_and_the_proof_rests_on
     cost(Costs(1.5, 4))
     problem = random_problem(3, Recipe(sizes=(3, 4, 2), radius=3))
     monkeypatch.setattr(Search, "done", property(_has_some_of_each))
-    options = Options(encoding="auto", backend="bitwuzla", falsifies=False, cross_check=CrossCheck.OFF, jobs=1)
+    options = Options(
+        encoding="auto", backend="bitwuzla", falsifies=False, cross_check=CrossCheck.OFF, jobs=1
+    )
     found = check(with_bound(problem, true_maximum(problem)), options)
     assert found.verdict == Verified(("dra", "enumeration", "smt:bitwuzla"))
     searched, asked = found.stages[-2:]
