@@ -17,7 +17,7 @@ import pickle
 import signal
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -155,7 +155,7 @@ class Crew:
         if future is not None:
             try:
                 return future.result()
-            except (BrokenExecutor, CallFailed):
+            except (BrokenExecutor, CallFailed, CancelledError):
                 self._losses += 1
         return function(self.prepared, request)
 

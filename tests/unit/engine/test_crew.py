@@ -88,6 +88,17 @@ def test_a_broken_executor_costs_nothing_but_time() -> None:
             assert made.map(square, range(8)) == [n * n for n in range(8)]
 
 
+def test_pieces_that_the_executors_owner_calls_off_are_done_here() -> None:
+    class Leaving(Executor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            found: Future[Any] = Future()
+            assert found.cancel()
+            return found
+
+    with Crew(PROBLEM, jobs=2, memory_mib=4096, executor=Leaving()) as made:
+        assert made.map(square, range(8)) == [n * n for n in range(8)]
+
+
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_the_verdict_is_the_same_for_any_number_of_jobs(jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew, "HIRE_AFTER_SECONDS", 0.0)
