@@ -42,6 +42,9 @@ KILLS_OF_ONE = 3
 LONGEST_WAIT = 4.0
 """Seconds after which a process is killed at the latest."""
 
+BY_ITSELF = (0, 1)
+"""Exit codes of a search that has come to its end."""
+
 
 def long_problems() -> Iterator[tuple[str, str, str]]:
     """Problems of some seconds: (name, command, problem file)."""
@@ -188,7 +191,7 @@ def kills() -> Iterator[str]:
             path = Path(folder) / "problem.toml"
             path.write_text(text)
             expected, runs = _end(command, path), list[Killed]()
-            while sum(run.searches + run.workers for run in runs) < KILLS / len(problems):
+            while sum(run.searches + run.workers for run in runs) < KILLS / len(problems) and len(runs) < KILLS:
                 runs.append(_killed(command, path, Path(folder) / f"kept-{len(runs)}", rng))
         others = sum(run.end != expected for run in runs)
         searches, workers = sum(run.searches for run in runs), sum(run.workers for run in runs)
@@ -208,7 +211,9 @@ def _killed(command: str, path: Path, kept: Path, rng: random.Random) -> Killed:
     child = _started(command, path, kept)
     while searches < KILLS_OF_ONE:
         try:
-            child.wait(timeout=0.5 + LONGEST_WAIT * rng.random())
+            ended = child.wait(timeout=0.5 + LONGEST_WAIT * rng.random())
+            if ended not in BY_ITSELF:  # else a search that breaks with its worker would be resumed in silence
+                return Killed(searches, workers, f"exit code {ended}")
             break
         except subprocess.TimeoutExpired:
             hired = _children(child.pid)
