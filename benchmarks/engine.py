@@ -191,7 +191,7 @@ def kills() -> Iterator[str]:
             path = Path(folder) / "problem.toml"
             path.write_text(text)
             expected, runs = _end(command, path), list[Killed]()
-            while sum(run.searches + run.workers for run in runs) < KILLS / len(problems) and len(runs) < KILLS:
+            while sum(run.searches + run.workers for run in runs) < KILLS / len(problems):
                 runs.append(_killed(command, path, Path(folder) / f"kept-{len(runs)}", rng))
         others = sum(run.end != expected for run in runs)
         searches, workers = sum(run.searches for run in runs), sum(run.workers for run in runs)
@@ -212,7 +212,7 @@ def _killed(command: str, path: Path, kept: Path, rng: random.Random) -> Killed:
     while searches < KILLS_OF_ONE:
         try:
             ended = child.wait(timeout=0.5 + LONGEST_WAIT * rng.random())
-            if ended not in BY_ITSELF:  # else a search that breaks with its worker would be resumed in silence
+            if ended not in BY_ITSELF:  # it broke with its worker: resuming it would hide that
                 return Killed(searches, workers, f"exit code {ended}")
             break
         except subprocess.TimeoutExpired:
