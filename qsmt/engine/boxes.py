@@ -19,7 +19,7 @@ import numpy.typing as npt
 from qsmt.arith.real import FloatArray
 from qsmt.dra.compiled import InputRelation
 from qsmt.dra.domain import Boxes
-from qsmt.dra.inputs import threshold, with_neighbours
+from qsmt.dra.inputs import codes_of, threshold, with_neighbours
 from qsmt.facts import Interval
 from qsmt.problem import InputModel, Problem, Region
 
@@ -107,6 +107,19 @@ def part_of(problem: Problem, lower: FloatArray, upper: FloatArray) -> Problem:
     low = tuple(max(Fraction(v), end) for v, end in zip(lower.tolist(), region.lower, strict=True))
     high = tuple(min(Fraction(v), end) for v, end in zip(upper.tolist(), region.upper, strict=True))
     return replace(problem, region=Region(region.model, low, high))
+
+
+def is_empty(part: Problem, box: Interval, read: InputRelation | None) -> bool:
+    """Does a box (inputs,) stand for no input of the part that it became? Then facts of it are facts of nothing.
+
+    Doubles may lie outside of the region's ends, and be beyond a threshold that no input is beyond.
+    """
+    if read is None:
+        return False
+    codes = codes_of(read, box)
+    ends = (part.quantized_input(end) for end in (part.region.lower, part.region.upper))
+    coordinates = zip(*ends, codes.lower.tolist(), codes.upper.tolist(), strict=True)
+    return any(last < low or high < first for first, last, low, high in coordinates)
 
 
 def rounds_reals(problem: Problem) -> bool:

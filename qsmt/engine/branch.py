@@ -32,7 +32,7 @@ import numpy as np
 from qsmt.arith.real import FloatArray
 from qsmt.dra.domain import Boxes
 from qsmt.dra.inputs import codes_of
-from qsmt.engine.boxes import Batch, Mask, Pool, Rows, halves, joined, part_of, splittable, whole
+from qsmt.engine.boxes import Batch, Mask, Pool, Rows, halves, is_empty, joined, part_of, splittable, whole
 from qsmt.engine.costs import Costs, estimate
 from qsmt.engine.crew import Crew
 from qsmt.engine.investigation import Investigation
@@ -373,7 +373,7 @@ class Search:
     # --- what is left ---
 
     def residual(self, most: int) -> list[tuple[Problem, Facts]]:
-        """The open boxes as problems with their facts; more than `most` are taken together as their hull."""
+        """The open boxes that hold inputs, as problems with their facts; more than `most` are taken as their hull."""
         boxes = joined([self.pool.all, self.stuck])
         ends = boxes.boxes
         if len(boxes) > most:
@@ -384,8 +384,10 @@ class Search:
             )
         if len(ends) == 0:
             return []
-        facts = bounds_on(self.crew.prepared, ends)
-        return [(part_of(self.run.problem, ends.lower[i], ends.upper[i]), facts[i]) for i in range(len(ends))]
+        facts, problem, read = bounds_on(self.crew.prepared, ends), self.run.problem, self.crew.prepared.read
+        boxes_of = [Interval(low, high) for low, high in zip(ends.lower, ends.upper, strict=True)]
+        parts = [(part_of(problem, box.lower, box.upper), box) for box in boxes_of]
+        return [(part, facts[i]) for i, (part, box) in enumerate(parts) if not is_empty(part, box, read)]
 
 
 def _rows(bounds: Interval, rows: Mask) -> Interval:

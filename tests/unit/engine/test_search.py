@@ -22,6 +22,7 @@ from qsmt.engine.branch import Search
 from qsmt.engine.check import analyse, check
 from qsmt.engine.costs import Costs, estimate
 from qsmt.engine.crew import Crew
+from qsmt.engine.dispatch import open_queries
 from qsmt.engine.investigation import Investigation, Silence
 from qsmt.engine.pieces import Examination, Prepared, examine
 from qsmt.engine.plan import CrossCheck, Options
@@ -32,6 +33,7 @@ from qsmt.facts import Facts, Interval, LinearForm
 from qsmt.interp.replay import replay
 from qsmt.problem import InputModel, Problem, Region
 from qsmt.verdict import Falsified, Unknown, Verdict, Verified
+from qsmt_milp import MilpEncoding
 from tests.support.any_network import any_problem
 from tests.support.constraints import example
 from tests.support.networks import Recipe, random_problem, with_bound
@@ -361,6 +363,29 @@ def test_the_residual_covers_every_open_point_with_facts_that_hold(cost: Callabl
                 assert holders
                 value = replay(problem, [x])[0].difference[0]
                 assert all(f.difference.lower[0] <= value <= f.difference.upper[0] for f in holders)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_box_that_lies_in_the_rounding_of_the_regions_end_is_not_left(
+    seed: int, cost: Callable[[Costs], None]
+) -> None:
+    """The region begins at a tie, which reads the code above it; the next double reads the code below it."""
+    cost(SPLITTING)
+    recipe = Recipe(sizes=(2, 4, 2), input=Fixed(True, 6, 4), input_scale=Fraction(7, 5))
+    tie = Fraction(-29, 2) / 16 / Fraction(7, 5)
+    ends = (tie, Fraction(0)), (tie + Fraction(1, 16), Fraction(1, 16))
+    problem = replace(random_problem(seed, recipe), region=Region(InputModel.CONTINUOUS, *ends))
+    search, beyond = started(problem), 0
+    while beyond == 0 and not search.done:
+        search.step()
+        beyond = sum(Fraction(v) < tie for v in search.pool.all.upper[:, 0].tolist())
+    assert beyond
+    parts = search.residual(10**6)
+    assert 0 < len(parts) <= search.open_boxes - beyond
+    for part, facts in parts:
+        for query in open_queries(part, facts):
+            assert MilpEncoding().refuses(query) is None  # facts and exact intervals share values
+    assert all(any(part.region.contains(end) for part, _ in parts) for end in ends)
 
 
 def test_what_the_search_leaves_is_decided_by_an_encoding_and_the_proof_rests_on_both(
