@@ -169,6 +169,27 @@ def test_a_wrong_proof_is_an_alarm_under_cross_check_with_everything_to_reproduc
     assert reexecute(elsewhere / "report.json").confirmed
 
 
+@pytest.mark.parametrize(
+    ("second", "said", "agrees"),
+    [
+        (UNSAT, "confirmed by a second encoding", True),
+        (Answer(Status.UNKNOWN, reason="lost"), "put to a second encoding that did not know", False),
+    ],
+)
+def test_agreement_and_a_second_encoding_that_does_not_know_are_told_apart(
+    second: Answer, said: str, agrees: bool, install: Any
+) -> None:
+    install(FakeEncoding(FakeBackend(UNSAT)), FakeEncoding(FakeBackend(second), name="other"))
+    run = Investigation(TRUE, Options(encoding="fake", cross_check=CrossCheck.ALL))
+    run.perform(analyse, "analysis")
+    run.perform(solve_residual, "encodings")
+    (stage,) = run.stages[1:]
+    checks = stage.figures["cross_checks"]
+    assert len(checks) == stage.figures["queries"] > 0 and all(c["agrees"] is agrees for c in checks)
+    assert stage.summary.endswith(f"({len(checks)} by smt:fake); {len(checks)} {said}")
+    assert isinstance(run.outcome, Verified)
+
+
 def test_a_numerical_proof_is_refused_where_only_exact_ones_count(install: Any) -> None:
     numerical = FakeEncoding(FakeBackend(UNSAT, exact=False, trust="milp:fake"))
     install(numerical)
