@@ -73,7 +73,7 @@ def test_no_bit_can_be_taken_from_the_result(seed: int) -> None:
 def test_an_interrupt_leaves_what_is_proved_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, asked = tune(tunable(1), QUICK), check
     assert whole.best is not None
-    for calls in range(whole.tried):
+    for calls in range(0, whole.tried, 8):
         left = iter(range(calls))
 
         def interrupted(*given: Any, left: Iterator[int] = left) -> CheckResult:
