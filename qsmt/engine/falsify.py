@@ -1,4 +1,5 @@
-"""Look for an input that breaks the bound: sampling, then ascents on the difference, and walks of many inputs.
+"""Look for an input that breaks the bound: sampling, then ascents on the difference; of many inputs, ascents straight
+through the roundings before, and walks after them.
 
 The search runs in doubles and proves nothing; what it finds is executed exactly before it counts. Its
 other use is the witnessed error: how large a difference is certainly reached.
@@ -7,7 +8,7 @@ other use is the witnessed error: how large a difference is certainly reached.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from qsmt.engine.hunt import enough, missing, neighbours_of, open_goals
 from qsmt.engine.investigation import Investigation
 from qsmt.engine.measures import slopes
 from qsmt.engine.plan import FALSIFIER_SECONDS, FALSIFIER_SHARE
+from qsmt.engine.straight_through import StraightThrough
 from qsmt.interp.batch import BatchInterpreter
 from qsmt.verdict import Falsified
 
@@ -29,6 +31,9 @@ SAMPLES = 512
 
 STARTS, CONSTRAINT_ASCENTS = 3, 24
 """Ascents per output and side, from the best samples; for a constraint of few cases, as many as make this in all."""
+
+STRAIGHT_STARTS, STRAIGHT_ROUNDS = 16, 48
+"""Ascents straight through the roundings for each goal, where there are many inputs, and their steps."""
 
 SCATTERED, SCATTERED_AT_ONCE = 2**16, 2**11
 """More random points for a constraint, after the ascents: a case may hold in a few small places around which a coarse
@@ -68,6 +73,10 @@ def _promising(run: Investigation, ascent: Ascent, deadline: float) -> Iterator[
         yield samples[order[goal][0]]
     constrained, neighbours = isinstance(run.problem.claim, OutputConstraint), neighbours_of(run.problem)
     pursued = open_goals(run)
+    if neighbours is not None:
+        yield from _straight(
+            run, ascent, {goal: samples[order[goal][:STRAIGHT_STARTS]] for goal in pursued}, deadline
+        )
     for start in range(_ascents(len(goals), constrained=constrained, walks=neighbours is not None)):
         for goal in pursued:
             if ascent.exhausted or time.monotonic() > deadline:
@@ -84,6 +93,16 @@ def _ascents(goals: int, *, constrained: bool, walks: bool) -> int:
     if walks:
         return 1
     return max(STARTS, CONSTRAINT_ASCENTS // goals) if constrained else STARTS
+
+
+def _straight(
+    run: Investigation, ascent: Ascent, starts: Mapping[Goal, FloatArray], deadline: float
+) -> Iterator[FloatArray]:
+    """Where slopes straight through the roundings lead from a few samples for each goal."""
+    through = StraightThrough.of(run.problem)
+    if through is not None:
+        for goal, points in starts.items():
+            yield through.climb(ascent, points, goal, rounds=STRAIGHT_ROUNDS, deadline=deadline)
 
 
 def _walks(

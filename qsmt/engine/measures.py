@@ -38,6 +38,19 @@ def values(claim: Claim, difference: FloatArray) -> FloatArray:
     return np.stack(columns, axis=-1)
 
 
+def seeds(claim: Claim, difference: FloatArray, measure: int) -> FloatArray:
+    """The slopes of a measure by the outputs' differences, at differences (points, outputs); of that shape."""
+    found, rows = np.zeros_like(difference), np.arange(len(difference))
+    if isinstance(claim, ErrorBound):
+        found[:, measure] = 1.0
+        return found
+    case = claim.cases[measure]
+    least = np.argmin([part.side * difference[:, part.output] - float(part.bound) for part in case], axis=0)
+    outputs, sides = (np.array(part) for part in zip(*((p.output, p.side) for p in case), strict=True))
+    found[rows, outputs[least]] = sides[least]
+    return found
+
+
 def slopes(claim: Claim, facts: Facts) -> tuple[FloatArray, FloatArray] | None:
     """Of linear forms below and above the measures, (..., measures, inputs); None if analysis has none.
 
