@@ -77,10 +77,11 @@ def remaining(instance: Instance, report: dict[str, Any] | str) -> str | None:
     witnessed = output["witnessed"] or [0, 0]
     gap = max(witnessed[0] - output["certified"][0], output["certified"][1] - witnessed[1])
     noise = noise_floor(loaded(instance.problem), output["index"])
+    part = f"{noise / 2 / gap:.0%}" if noise / 2 < gap else "more than all"
     opened = next(stage["open"] for stage in report["stages"] if stage["name"] == "search")
     return (
         f"    left: {gap:.3g} of output {output['index']}, {opened:,} boxes open; the rounding of the neurons that "
-        f"can be active makes {noise / 2:.3g} to either side by itself, {noise / 2 / gap:.0%} of it"
+        f"can be active makes {noise / 2:.3g} to either side by itself, {part} of it"
     )
 
 
